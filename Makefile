@@ -1,0 +1,50 @@
+# stalkscreen: `make` alone lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+SHELL  := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format serve ui bento clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with the pinned dependencies (skipped when it is there)
+
+# torch first and alone: any later install then finds it satisfied and pulls no CUDA build in its place.
+$(STAMP): pyproject.toml requirements/constraints.txt
+	@$(PYTHON) -c 'import sys; v=sys.version_info; sys.exit(0 if v>=(3,11) else f"Python 3.11 or later is needed; this is {v[0]}.{v[1]}. Set PYTHON=...")'
+	@echo "Setting up $(VENV): a few minutes, once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,report,serve,encoder,dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Train, evaluate, gate, promote if nothing better is released, screen examples
+	@$(BIN)/python -m evaluation.demo
+
+test: $(STAMP) ## Run the tests
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP) ## Formatting, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## Format and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+serve: $(STAMP) ## Serve the released model on http://127.0.0.1:3000
+	@$(BIN)/bentoml serve --host 127.0.0.1 --port 3000
+
+ui: $(STAMP) ## Open the MLflow pages of this checkout on http://127.0.0.1:5000
+	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+bento: $(STAMP) ## Build a Bento of the released model
+	@$(BIN)/bentoml build
+
+clean: ## Remove .venv, caches and everything the demo wrote (released models stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist out mlflow.db mlartifacts

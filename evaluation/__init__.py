@@ -1,0 +1,1 @@
+"""Stage: a model and a labelled set in; numbers, gates and a report out."""

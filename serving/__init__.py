@@ -1,0 +1,1 @@
+"""Stage: a released model folder in, an HTTP endpoint out."""

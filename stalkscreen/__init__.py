@@ -1,0 +1,1 @@
+"""Screens police incident narratives for probable stalking and its risk indicators, for human review."""
