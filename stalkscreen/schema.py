@@ -52,13 +52,25 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 _RECORD = ConfigDict(hide_input_in_errors=True, extra="allow", frozen=True)
 _ANSWER = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, protected_namespaces=())
 
-PERSON_FIELDS = ("forename", "surname", "dob", "address", "postcode", "phone", "email", "vehicle_vrm", "alias")
+PERSON_FIELDS = (
+    "forename",
+    "surname",
+    "dob",
+    "address",
+    "postcode",
+    "phone",
+    "email",
+    "vehicle_vrm",
+    "alias",
+)
 
 
 class Person(BaseModel):
     """A victim or suspect as recorded: every field optional and messy. For linking only, never a model feature."""
 
-    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        hide_input_in_errors=True, extra="forbid", frozen=True, coerce_numbers_to_str=True
+    )
 
     forename: str | None = None
     surname: str | None = None

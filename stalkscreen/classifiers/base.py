@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stalkscreen.schema import Case, LabelledIncident
-from stalkscreen.taxonomy import Taxonomy
+from stalkscreen.taxonomy import LABEL_VERSION, Taxonomy
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -102,8 +102,9 @@ class Targets:
     def of(cls, records: Sequence[LabelledIncident], taxonomy: Taxonomy) -> Targets:
         """Read the flat labels of `records` into arrays.
 
-        An indicator named in `indicators` is 1; one looked for (`indicators_assessed`, by default all, when
-        `indicators` is given) and not named is 0; any other is unknown (contract, section 1).
+        An indicator named in `indicators` is 1; one looked for (`indicators_assessed`; by default, when `indicators`
+        is given, the whole taxonomy of that `label_version`) and not named is 0; any other is unknown (contract,
+        section 1).
         """
         names = taxonomy.indicator_names
         place = {name: i for i, name in enumerate(names)}
@@ -111,7 +112,9 @@ class Targets:
         for row, record in enumerate(records):
             if record.indicators is None:
                 continue
-            assessed = names if record.indicators_assessed is None else record.indicators_assessed
+            assessed = record.indicators_assessed
+            if assessed is None:
+                assessed = taxonomy.indicator_names_in(record.label_version or LABEL_VERSION)
             for name in assessed:
                 if name in place:
                     indicators[row, place[name]] = 0.0

@@ -1,0 +1,232 @@
+"""Section 3 of the report: offence family, section 2A or 4A, indicators, their evidence, and the other answers.
+
+Input: labelled incidents, their assessments, the taxonomy. Output: plain JSON figures. A label that is absent is
+unknown and is left out of the figure concerned, on both sides.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+
+from evaluation.columns import Columns, Json
+from stalkscreen.classifiers.base import Targets
+from stalkscreen.metrics import rate, ranking, share
+from stalkscreen.schema import Assessment, LabelledIncident
+from stalkscreen.taxonomy import Taxonomy
+
+TIER_HINTS = ("s2A", "s4A", "unclear", "not_applicable")
+_TOKEN = re.compile(r"\S+")
+
+
+def families(
+    columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy
+) -> Json:
+    """Confusion matrix of the nine families (rows: truth, columns: likeliest), and how often each is flagged."""
+    names = list(taxonomy.family_names)
+    titles = {family.name: family.title for family in taxonomy.families}
+    place = {name: i for i, name in enumerate(names)}
+    known = ~np.isnan(targets.family)
+    truth = targets.family[known].astype(int)
+    top = np.array([place[a.offence_family.top] for a in assessments], dtype=int)[known]
+    matrix = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(matrix, (truth, top), 1)
+    flag = columns.flag[known]
+    return {
+        "known": int(known.sum()),
+        "unknown": int((~known).sum()),
+        "names": names,
+        "titles": [titles[name] for name in names],
+        "matrix": matrix.tolist(),
+        "right": rate(int(np.trace(matrix)), int(matrix.sum())).to_json_dict(),
+        "each": [
+            {
+                "family": name,
+                "title": titles[name],
+                "recall": rate(int(matrix[i, i]), int(matrix[i].sum())).to_json_dict(),
+                "precision": rate(int(matrix[i, i]), int(matrix[:, i].sum())).to_json_dict(),
+                "flagged": share(flag, truth == i).to_json_dict(),
+            }
+            for i, name in enumerate(names)
+        ],
+    }
+
+
+def tier(columns: Columns, targets: Targets, assessments: Sequence[Assessment]) -> Json:
+    """Section 2A against 4A on true stalking whose tier is labelled: matrix, agreement and ranking."""
+    known = ~np.isnan(targets.tier_s4a)
+    truth = targets.tier_s4a[known].astype(int)
+    hints = np.array([TIER_HINTS.index(a.tier.hint) for a in assessments], dtype=int)[known]
+    matrix = np.zeros((2, len(TIER_HINTS)), dtype=int)
+    np.add.at(matrix, (truth, hints), 1)
+    scores = np.array([a.tier.probability_s4A for a in assessments], dtype=float)
+    auc = ranking(targets.tier_s4a, scores, columns.group)["auc"]
+    return {
+        "known": int(known.sum()),
+        "hints": list(TIER_HINTS),
+        "matrix": {"s2A": matrix[0].tolist(), "s4A": matrix[1].tolist()},
+        "right_when_said": rate(int(matrix[0, 0] + matrix[1, 1]), int(matrix[:, :2].sum())).to_json_dict(),
+        "auc": auc.to_json_dict(),
+    }
+
+
+def indicators(targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
+    """Precision, recall and support of each indicator over the records where its label is known.
+
+    An indicator that the model does not have is `covered: false` and has no rates.
+    """
+    names = taxonomy.indicator_names
+    place = {name: i for i, name in enumerate(names)}
+    present = np.zeros((len(assessments), len(names)), dtype=bool)
+    covered: set[str] = set()
+    titles: dict[str, str] = {}
+    for row, assessment in enumerate(assessments):
+        for answer in assessment.indicators:
+            column = place.get(answer.name)
+            if column is None:
+                continue
+            if answer.name not in covered:
+                covered.add(answer.name)
+                titles[answer.name] = answer.title
+            present[row, column] = answer.present
+    each: list[Json] = []
+    totals = np.zeros(3, dtype=int)
+    recalls: list[float] = []
+    for i, name in enumerate(names):
+        truth = targets.indicators[:, i]
+        said, is_covered = present[:, i], name in covered
+        known = ~np.isnan(truth)
+        counted = known if is_covered else np.zeros_like(known)
+        recall, precision = share(said, counted & (truth == 1)), share(truth == 1, counted & said)
+        if recall.value is not None:
+            recalls.append(recall.value)
+        totals += (recall.n, recall.of, precision.of)
+        each.append(
+            {
+                "indicator": name,
+                "title": titles.get(name, name.replace("_", " ").capitalize()),
+                "covered": is_covered,
+                "known": int(known.sum()),
+                "support": int((truth == 1).sum()),
+                "recall": recall.to_json_dict(),
+                "precision": precision.to_json_dict(),
+                "false": share(said, counted & (truth == 0)).to_json_dict(),
+            }
+        )
+    return {
+        "each": each,
+        "all_together": {
+            "recall": rate(int(totals[0]), int(totals[1])).to_json_dict(),
+            "precision": rate(int(totals[0]), int(totals[2])).to_json_dict(),
+        },
+        "mean_recall": float(np.mean(recalls)) if recalls else None,
+    }
+
+
+def _overlaps(start: int, end: int, spans: Sequence[tuple[int, int]]) -> bool:
+    return any(start < other_end and other_start < end for other_start, other_end in spans)
+
+
+def _tokens_under(spans: Sequence[tuple[int, int]], starts: list[int], ends: list[int]) -> set[int]:
+    covered: set[int] = set()
+    for start, end in spans:
+        covered.update(range(bisect_right(ends, start), bisect_left(starts, end)))
+    return covered
+
+
+def evidence(records: Sequence[LabelledIncident], assessments: Sequence[Assessment]) -> Json:
+    """How well the quoted spans meet the marked ones, over the records whose evidence is labelled.
+
+    A token is a run of characters without white space; it is counted once for each indicator. A predicted span
+    counts against precision only where the indicator's label is known and, if present, its evidence is marked.
+    `negated` and `other_person` count the marked spans that say an indicator is absent or is somebody else's, and how
+    many were nevertheless quoted as evidence that it is present.
+    """
+    found = marked = both = predicted = true = records_used = 0
+    turned: dict[str, list[int]] = {"negated": [0, 0, 0], "other_person": [0, 0, 0]}
+    for record, assessment in zip(records, assessments, strict=True):
+        if record.evidence is None:
+            continue
+        records_used += 1
+        quoted = {a.name: [(s.start, s.end) for s in a.evidence] for a in assessment.indicators if a.present}
+        against = [(s.start, s.end) for s in assessment.against]
+        marked_of: dict[str, list[tuple[int, int]]] = {}
+        for span in record.evidence:
+            if span.status == "present":
+                marked_of.setdefault(span.indicator, []).append((span.start, span.end))
+                marked += 1
+                found += _overlaps(span.start, span.end, quoted.get(span.indicator, ()))
+            else:
+                tally = turned[span.status]
+                tally[0] += 1
+                tally[1] += _overlaps(span.start, span.end, quoted.get(span.indicator, ()))
+                tally[2] += _overlaps(span.start, span.end, against)
+        if not marked_of and not quoted:
+            continue
+        pieces = [match.span() for match in _TOKEN.finditer(record.narrative)]
+        starts, ends = [piece[0] for piece in pieces], [piece[1] for piece in pieces]
+        named = set(record.indicators or ())
+        looked_for = None if record.indicators_assessed is None else set(record.indicators_assessed) | named
+        for name in marked_of.keys() | quoted.keys():
+            known = record.indicators is not None and (looked_for is None or name in looked_for)
+            if name not in marked_of and (not known or name in named):
+                continue
+            truth = _tokens_under(marked_of.get(name, ()), starts, ends)
+            said = _tokens_under(quoted.get(name, ()), starts, ends)
+            both, predicted, true = both + len(truth & said), predicted + len(said), true + len(truth)
+    return {
+        "records": records_used,
+        "spans_found": rate(found, marked).to_json_dict(),
+        "token_precision": rate(both, predicted).to_json_dict(),
+        "token_recall": rate(both, true).to_json_dict(),
+        "token_f1": 2 * both / (predicted + true) if predicted + true else None,
+        **{
+            status: {
+                "wrongly_quoted": rate(wrong, of).to_json_dict(),
+                "shown_as_against": rate(shown, of).to_json_dict(),
+            }
+            for status, (of, wrong, shown) in turned.items()
+        },
+    }
+
+
+def other_answers(
+    columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy
+) -> Json:
+    """History check (rates of the flag), FOUR, domestic and cyber (ranking), relationship (share right)."""
+    advised = np.array([a.stalking.history_check for a in assessments], dtype=bool)
+    history = targets.history_check
+    ranked: list[Json] = []
+    for title, truth, scores in (
+        ("FOUR: fixated", targets.four[:, 0], [a.four.fixated for a in assessments]),
+        ("FOUR: obsessive", targets.four[:, 1], [a.four.obsessive for a in assessments]),
+        ("FOUR: unwanted", targets.four[:, 2], [a.four.unwanted for a in assessments]),
+        ("FOUR: repeated", targets.four[:, 3], [a.four.repeated for a in assessments]),
+        ("Domestic", targets.domestic, [a.context.domestic for a in assessments]),
+        ("Cyber", targets.cyber, [a.context.cyber for a in assessments]),
+    ):
+        score = np.array(scores, dtype=float)
+        ranked.append(
+            {
+                "title": title,
+                "known": int((~np.isnan(truth)).sum()),
+                "support": int((truth == 1).sum()),
+                "auc": ranking(truth, score, columns.group)["auc"].to_json_dict(),
+                "right_at_half": share((score >= 0.5) == (truth == 1), ~np.isnan(truth)).to_json_dict(),
+            }
+        )
+    place = {name: i for i, name in enumerate(taxonomy.relationships)}
+    said = np.array([place[a.context.relationship] for a in assessments], dtype=float)
+    return {
+        "history_check": {
+            "recall": share(advised, history == 1).to_json_dict(),
+            "precision": share(history == 1, advised & ~np.isnan(history)).to_json_dict(),
+        },
+        "ranked": ranked,
+        "relationship_right": share(
+            said == targets.relationship, ~np.isnan(targets.relationship)
+        ).to_json_dict(),
+    }

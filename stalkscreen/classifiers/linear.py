@@ -1,0 +1,340 @@
+"""TF-IDF with logistic heads: fast to train, small, and its evidence comes from the same weights as its scores.
+
+Two feature spaces share one set of labels. The *whole text* (words, word pairs and character pieces) carries the
+heads for stalking, family, tier, FOUR and context. Each *clause* carries 26 indicator heads, 26 heads for "is spoken
+of at all" and one for "speaks against", learnt from marked evidence; an indicator's score for the text joins its
+best clause with a head on the whole text. Every head is a binary logistic regression over the records whose label is
+known, so partly labelled sets simply work; a head without both answers in the data stays at what was seen.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import sparse
+from scipy.special import expit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from stalkscreen.classifiers.base import Floats, Progress, ScoredSpan, Scores, Targets, silent
+from stalkscreen.errors import ModelFormatError
+from stalkscreen.schema import Case, Evidence, LabelledIncident
+from stalkscreen.taxonomy import Taxonomy
+from stalkscreen.text import Clause, clauses, normalise
+
+FOUR = ("fixated", "obsessive", "unwanted", "repeated")
+
+
+class LinearSettings(BaseModel):
+    """The `[linear]` table of a training config.
+
+    Attributes:
+        max_words: Most words and word pairs kept for the whole text, the commonest first.
+        max_pieces: Most character pieces (within words) kept for the whole text.
+        max_clause_words: Most words and word pairs kept for clauses.
+        min_documents: A term seen in fewer texts than this is dropped: it is a name or a slip.
+        c: Inverse regularisation strength of the whole-text heads; larger fits closer.
+        c_clause: The same for clause heads.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_words: int = Field(default=30_000, ge=100)
+    max_pieces: int = Field(default=40_000, ge=100)
+    max_clause_words: int = Field(default=25_000, ge=100)
+    min_documents: int = Field(default=2, ge=1)
+    c: float = Field(default=4.0, gt=0)
+    c_clause: float = Field(default=4.0, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """Binary logistic heads over one feature space: `weights` is `(features, heads)`, `bias` is `(heads,)`."""
+
+    names: tuple[str, ...]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def scores(self, features: sparse.csr_matrix) -> Floats:
+        """`(rows, heads)` probabilities."""
+        result: Floats = expit(np.asarray(features @ self.weights, dtype=np.float64) + self.bias)
+        return result
+
+
+def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float, workers: int = 2) -> _Heads:
+    """One logistic regression a target; NaN rows are left out; a one-sided target becomes a constant."""
+
+    def fit(target: Floats) -> tuple[NDArray[np.float32], float]:
+        known = ~np.isnan(target)
+        labels = target[known]
+        if len(labels) == 0 or labels.min() == labels.max():
+            share = 0.0 if len(labels) == 0 else float(labels[0])
+            return np.zeros(features.shape[1], np.float32), float(np.log((share + 0.002) / (1.002 - share)))
+        model = LogisticRegression(C=c, solver="liblinear", max_iter=300, random_state=0)
+        model.fit(features[known], labels.astype(int))
+        # Rounded as `save` rounds, so that a saved model gives the very scores it was calibrated on.
+        return model.coef_[0].astype(np.float16).astype(np.float32), float(model.intercept_[0])
+
+    with ThreadPoolExecutor(workers) as pool:
+        fitted = list(pool.map(fit, targets.values()))
+    return _Heads(
+        tuple(targets),
+        np.stack([weights for weights, _ in fitted], axis=1),
+        np.array([bias for _, bias in fitted], dtype=np.float32),
+    )
+
+
+def _vectoriser(analyzer: str, ngrams: tuple[int, int], terms: list[str] | None = None, **limits: Any) -> Any:
+    return TfidfVectorizer(
+        analyzer=analyzer,
+        ngram_range=ngrams,
+        vocabulary=terms,
+        lowercase=False,
+        token_pattern=r"\S+",
+        sublinear_tf=True,
+        dtype=np.float32,
+        **limits,
+    )
+
+
+_SPACES: dict[str, tuple[str, tuple[int, int]]] = {
+    "words": ("word", (1, 2)),
+    "pieces": ("char_wb", (3, 5)),
+    "clause_words": ("word", (1, 2)),
+}
+
+
+class LinearClassifier:
+    """The `linear` kind.
+
+    Args:
+        **settings: See `LinearSettings`.
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = LinearSettings(**settings)
+        self.indicator_names: tuple[str, ...] = ()
+        self._vectorisers: dict[str, Any] = {}
+        self._text_heads: _Heads
+        self._clause_heads: _Heads
+        self._families: tuple[str, ...] = ()
+        self._relationships: tuple[str, ...] = ()
+
+    def fit(
+        self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent
+    ) -> Self:
+        """Learn every head; takes seconds for a few thousand narratives on two cores."""
+        steps = 4
+        targets = Targets.of(records, taxonomy)
+        known = ~np.isnan(targets.indicators).all(axis=0)
+        self.indicator_names = tuple(n for n, k in zip(taxonomy.indicator_names, known, strict=True) if k)
+        columns = np.flatnonzero(known)
+        self._families, self._relationships = taxonomy.family_names, taxonomy.relationships
+        progress("reading words", 0, steps)
+        settings = self.settings
+        limits = {
+            "words": {
+                "max_features": settings.max_words,
+                "min_df": min(settings.min_documents, len(records)),
+            },
+            "pieces": {
+                "max_features": settings.max_pieces,
+                "min_df": min(settings.min_documents, len(records)),
+            },
+            "clause_words": {"max_features": settings.max_clause_words},
+        }
+        self._vectorisers = {n: _vectoriser(*_SPACES[n], **limits[n]) for n in _SPACES}
+        texts = [normalise(r.narrative) for r in records]
+        whole = sparse.hstack(
+            [self._vectorisers[n].fit_transform(texts) for n in ("words", "pieces")], format="csr"
+        )
+        progress("whole-text heads", 1, steps)
+        self._text_heads = _fit_heads(whole, self._text_targets(targets, columns), settings.c)
+        progress("clause heads", 2, steps)
+        cut = [clauses(r.narrative) for r in records]
+        pieces = [
+            normalise(r.narrative[c.start : c.end]) for r, cs in zip(records, cut, strict=True) for c in cs
+        ]
+        by_clause = self._vectorisers["clause_words"].fit_transform(pieces)
+        self._clause_heads = _fit_heads(
+            by_clause, self._clause_targets(records, cut, targets.indicators[:, columns]), settings.c_clause
+        )
+        progress("done", steps, steps)
+        return self
+
+    def _text_targets(self, targets: Targets, columns: NDArray[np.intp]) -> dict[str, Floats]:
+        def is_class(values: Floats, index: int) -> Floats:
+            return np.where(np.isnan(values), np.nan, (values == index).astype(float))
+
+        heads = {
+            "stalking": targets.stalking,
+            "history_check": targets.history_check,
+            "tier_s4a": targets.tier_s4a,
+            "domestic": targets.domestic,
+            "cyber": targets.cyber,
+        }
+        heads |= {f"four_{name}": targets.four[:, i] for i, name in enumerate(FOUR)}
+        heads |= {f"family:{n}": is_class(targets.family, i) for i, n in enumerate(self._families)}
+        heads |= {
+            f"relationship:{n}": is_class(targets.relationship, i) for i, n in enumerate(self._relationships)
+        }
+        heads |= {
+            f"indicator:{n}": targets.indicators[:, c]
+            for n, c in zip(self.indicator_names, columns, strict=True)
+        }
+        return heads
+
+    def _clause_targets(
+        self, records: Sequence[LabelledIncident], cut: Sequence[Sequence[Clause]], known: Floats
+    ) -> dict[str, Floats]:
+        """Clause labels from marked evidence; unknown where an indicator is present but nothing was marked."""
+        k = len(self.indicator_names)
+        place = {n: i for i, n in enumerate(self.indicator_names)}
+        rows = sum(len(cs) for cs in cut)
+        present, mentioned = np.zeros((rows, k)), np.zeros((rows, k))
+        against = np.zeros(rows)
+        at = 0
+        for record, pieces, labels in zip(records, cut, known, strict=True):
+            block = slice(at, at + len(pieces))
+            at += len(pieces)
+            marked = [e for e in record.evidence or () if e.indicator in place]
+            unmarked = np.isnan(labels)
+            unmarked |= (labels == 1) & ~np.isin(np.arange(k), [place[e.indicator] for e in marked])
+            present[block, unmarked] = np.nan
+            mentioned[block, unmarked] = np.nan
+            if record.evidence is None:
+                against[block] = np.nan
+            for span in marked:
+                for row, piece in enumerate(pieces, start=block.start):
+                    if _overlaps(span, piece):
+                        mentioned[row, place[span.indicator]] = 1.0
+                        if span.status == "present":
+                            present[row, place[span.indicator]] = 1.0
+                        else:
+                            against[row] = 1.0
+        heads = {f"present:{n}": present[:, i] for n, i in place.items()}
+        heads |= {f"mentioned:{n}": mentioned[:, i] for n, i in place.items()}
+        return heads | {"against": against}
+
+    def predict(self, cases: Sequence[Case]) -> Scores:
+        """Score cases; the narratives of a case of several incidents are read as one text, in order."""
+        names = self._text_heads.names
+        texts = [normalise("\n".join(i.narrative for i in case.incidents)) for case in cases]
+        whole = sparse.hstack(
+            [self._vectorisers[n].transform(texts) for n in ("words", "pieces")], format="csr"
+        )
+        heads = dict(zip(names, self._text_heads.scores(whole).T, strict=True))
+        spans = self._score_clauses(cases)
+        best = np.array(
+            [np.max([s.indicators for s in found], axis=0, initial=0.0) if found else 0.0 for found in spans]
+        ).reshape(len(cases), -1)
+        if not self.indicator_names:
+            best = np.zeros((len(cases), 0))
+        whole_text = (
+            np.array([heads[f"indicator:{n}"] for n in self.indicator_names]).reshape(-1, len(cases)).T
+        )
+
+        def normed(prefix: str, classes: Sequence[str]) -> Floats:
+            table = np.stack([heads[f"{prefix}:{n}"] for n in classes], axis=1)
+            shares: Floats = table / table.sum(axis=1, keepdims=True)
+            return shares
+
+        return Scores(
+            stalking=heads["stalking"],
+            history_check=heads["history_check"],
+            family=normed("family", self._families),
+            tier_s4a=heads["tier_s4a"],
+            four=np.stack([heads[f"four_{n}"] for n in FOUR], axis=1),
+            indicators=np.sqrt(best * whole_text),
+            domestic=heads["domestic"],
+            cyber=heads["cyber"],
+            relationship=normed("relationship", self._relationships),
+            spans=spans,
+        )
+
+    def _score_clauses(self, cases: Sequence[Case]) -> list[list[ScoredSpan]]:
+        k = len(self.indicator_names)
+        places: list[tuple[int, int, Clause]] = []
+        pieces: list[str] = []
+        for c, case in enumerate(cases):
+            for i, incident in enumerate(case.incidents):
+                for piece in clauses(incident.narrative):
+                    places.append((c, i, piece))
+                    pieces.append(normalise(incident.narrative[piece.start : piece.end]))
+        spans: list[list[ScoredSpan]] = [[] for _ in cases]
+        if pieces:
+            scores = self._clause_heads.scores(self._vectorisers["clause_words"].transform(pieces))
+            for (c, i, piece), row in zip(places, scores, strict=True):
+                spans[c].append(
+                    ScoredSpan(i, piece.start, piece.end, row[:k], float(row[2 * k]), row[k : 2 * k])
+                )
+        return spans
+
+    def save(self, folder: Path) -> None:
+        """Write `classifier.json`, `terms.json` and `weights.npz`: names, words and plain arrays, no code."""
+        (folder / "classifier.json").write_text(
+            json.dumps(
+                {
+                    "settings": self.settings.model_dump(),
+                    "indicator_names": self.indicator_names,
+                    "families": self._families,
+                    "relationships": self._relationships,
+                    "text_heads": self._text_heads.names,
+                    "clause_heads": self._clause_heads.names,
+                },
+                indent=1,
+            ),
+            encoding="utf-8",
+        )
+        terms = {n: v.get_feature_names_out().tolist() for n, v in self._vectorisers.items()}
+        (folder / "terms.json").write_text(json.dumps(terms, ensure_ascii=False), encoding="utf-8")
+        arrays = {f"idf_{n}": v.idf_.astype(np.float32) for n, v in self._vectorisers.items()}
+        for name, heads in (("text", self._text_heads), ("clause", self._clause_heads)):
+            arrays[f"{name}_weights"] = heads.weights.astype(np.float16)
+            arrays[f"{name}_bias"] = heads.bias
+        np.savez_compressed(folder / "weights.npz", **arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Arrays of objects, the one way an `.npz` can carry code, are refused."""
+        try:
+            about = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+            terms = json.loads((folder / "terms.json").read_text(encoding="utf-8"))
+            with np.load(folder / "weights.npz", allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            made = cls(**about["settings"])
+            made.indicator_names = tuple(about["indicator_names"])
+            made._families, made._relationships = tuple(about["families"]), tuple(about["relationships"])
+            for name, (analyzer, ngrams) in _SPACES.items():
+                made._vectorisers[name] = _vectoriser(analyzer, ngrams, terms[name])
+                made._vectorisers[name].idf_ = arrays[f"idf_{name}"]
+            made._text_heads, made._clause_heads = (
+                _Heads(
+                    tuple(about[f"{n}_heads"]), arrays[f"{n}_weights"].astype(np.float32), arrays[f"{n}_bias"]
+                )
+                for n in ("text", "clause")
+            )
+        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ModelFormatError(
+                f"The linear classifier in {folder} cannot be read ({type(error).__name__}); the folder is damaged or "
+                "was made by another version. Copy it again or retrain.",
+                file=str(folder),
+            ) from error
+        return made
+
+
+def _overlaps(span: Evidence, piece: Clause) -> bool:
+    """Whether half of the shorter one lies in the other."""
+    shared = min(span.end, piece.end) - max(span.start, piece.start)
+    return shared * 2 >= min(span.end - span.start, piece.end - piece.start)

@@ -1,0 +1,445 @@
+"""The one decision path: `ScreeningModel.assess`.
+
+Evaluation, the command line, the service and the MLflow model all call it, and nobody else cleans, calibrates,
+thresholds or names a label: what is evaluated is what is served. A saved model is a plain folder: `model.json` (label
+order, calibration, thresholds, provenance, checksums) and `classifier/` (names, words and numeric arrays). No pickle
+and no stored code anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stalkscreen.classifiers import KINDS, Classifier, Floats, ScoredSpan, Scores, classifier_class
+from stalkscreen.config import DEFAULT_LIVE_PREVALENCE
+from stalkscreen.errors import ModelFormatError
+from stalkscreen.schema import (
+    Assessment,
+    Case,
+    ContextAnswer,
+    FamilyAnswer,
+    FourAnswer,
+    IndicatorAnswer,
+    ModelStamp,
+    Span,
+    StalkingAnswer,
+    TierAnswer,
+)
+from stalkscreen.taxonomy import LABEL_VERSION, Taxonomy, load_taxonomy
+
+FORMAT_VERSION = 1
+"""Version of the folder format. Raise it when `load` would misread an older folder, and say in the error what to do."""
+
+MAX_SPANS = 3
+"""Most evidence spans shown for an indicator, strongest first: a reviewer has half a minute an alert."""
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_TINY = 1e-6
+
+
+class Platt(BaseModel):
+    """Logistic calibration of one head: `expit(slope * logit(raw) + intercept)`. The default changes nothing."""
+
+    model_config = _FROZEN
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def __call__(self, raw: Floats) -> Floats:
+        """Calibrated probabilities, same shape as `raw`."""
+        clipped = np.clip(raw, _TINY, 1 - _TINY)
+        value: Floats = 1 / (1 + np.exp(-(self.slope * np.log(clipped / (1 - clipped)) + self.intercept)))
+        return value
+
+
+class Thresholds(BaseModel):
+    """Cuts on calibrated probabilities, chosen in training on out-of-fold scores.
+
+    Attributes:
+        review: At or above it a record is flagged.
+        high: At or above it a flagged record's band is `high`.
+        history_check: At or above it linked records should be searched for.
+        tier_unclear: Probability of s4A strictly between the two answers `unclear`.
+        indicators: One cut an indicator; 0.5 where none was chosen.
+        against: Cut on a clause's score of speaking against.
+    """
+
+    model_config = _FROZEN
+
+    review: float
+    high: float
+    history_check: float = 0.5
+    tier_unclear: tuple[float, float] = (0.4, 0.6)
+    indicators: dict[str, float] = Field(default_factory=dict)
+    against: float = 0.5
+
+
+class Provenance(BaseModel):
+    """Where a model comes from; enough to train it again.
+
+    Attributes:
+        data: Name, sha256 and rows of every training file, in the order given.
+        data_hash: sha256 over those sha256 values.
+        grouping: What the folds kept apart, in words.
+        code_version: Package version and, where known, the commit.
+        config: The experiment config as parsed.
+        libraries: Versions of the libraries that fitted it.
+        trained_at: ISO 8601, UTC.
+    """
+
+    model_config = _FROZEN
+
+    data: list[dict[str, Any]] = Field(default_factory=list)
+    data_hash: str = "none"
+    grouping: str = "none"
+    code_version: str = "unknown"
+    config: dict[str, Any] = Field(default_factory=dict)
+    libraries: dict[str, str] = Field(default_factory=dict)
+    trained_at: str | None = None
+
+
+class ModelInfo(BaseModel):
+    """Everything in `model.json`. `headline` holds cross-validated figures, each as written by the evaluation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    format_version: int = FORMAT_VERSION
+    kind: str
+    version: str = "unregistered"
+    label_version: str = LABEL_VERSION
+    indicator_names: tuple[str, ...]
+    family_names: tuple[str, ...]
+    prevalence: float = Field(gt=0, lt=1)
+    thresholds: Thresholds
+    calibration: dict[str, Platt] = Field(default_factory=dict)
+    provenance: Provenance = Provenance()
+    headline: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+
+
+class ScreeningModel:
+    """A classifier with its calibration, thresholds and provenance.
+
+    Args:
+        classifier: Any kind of `stalkscreen.classifiers.KINDS`.
+        info: Its label order, calibration, thresholds and provenance.
+        live_prevalence: Share of stalking in the stream it will read, in 0..1; changes `probability_at_live` only.
+    """
+
+    def __init__(
+        self, classifier: Classifier, info: ModelInfo, live_prevalence: float = DEFAULT_LIVE_PREVALENCE
+    ) -> None:
+        self.classifier = classifier
+        self.info = info
+        self.live_prevalence = live_prevalence
+        self._taxonomy: Taxonomy = load_taxonomy()
+        self._stamp = ModelStamp(
+            version=info.version,
+            kind=info.kind,
+            stage=info.kind,
+            label_version=info.label_version,
+            data_hash=info.provenance.data_hash,
+        )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The cuts in force."""
+        return self.info.thresholds
+
+    @property
+    def prevalence(self) -> float:
+        """Share of stalking in the training records, at which `probability` is calibrated."""
+        return self.info.prevalence
+
+    @property
+    def kind(self) -> str:
+        """The classifier's kind."""
+        return self.info.kind
+
+    @property
+    def version(self) -> str:
+        """The registered version number, as text."""
+        return self.info.version
+
+    @property
+    def data_hash(self) -> str:
+        """Hash of the training data."""
+        return self.info.provenance.data_hash
+
+    def assess(self, cases: Sequence[Case]) -> list[Assessment]:
+        """Assess cases, each by itself and in the order given.
+
+        Args:
+            cases: Any number; `Case.of_one(incident)` judges one record alone.
+
+        Returns:
+            One assessment a case.
+        """
+        if not cases:
+            return []
+        scores = self.classifier.predict(cases)
+        return [self._answer(case, scores, row) for row, case in enumerate(cases)]
+
+    def _calibrated(self, head: str, raw: Floats) -> Floats:
+        platt = self.info.calibration.get(head)
+        return raw if platt is None else platt(raw)
+
+    def at_live(self, probability: float) -> float:
+        """Bayes' rule from the training prevalence to the live one (Saerens et al. 2002, one class against the rest)."""
+        p, q = self.info.prevalence, self.live_prevalence
+        odds_for = probability * q / p
+        odds_against = (1 - probability) * (1 - q) / (1 - p)
+        return odds_for / (odds_for + odds_against)
+
+    def _answer(self, case: Case, scores: Scores, row: int) -> Assessment:
+        cuts = self.info.thresholds
+        probability = float(self._calibrated("stalking", scores.stalking[row : row + 1])[0])
+        flag = probability >= cuts.review
+        band = "low" if not flag else "high" if probability >= cuts.high else "medium"
+        history = float(self._calibrated("history_check", scores.history_check[row : row + 1])[0])
+        s4a = float(self._calibrated("tier_s4a", scores.tier_s4a[row : row + 1])[0])
+        low, high = cuts.tier_unclear
+        tier = "not_applicable" if not flag else "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
+        found = scores.spans[row]
+        indicators = self._indicators(case, scores.indicators[row], found)
+        present = {i.name for i in indicators if i.present}
+        against, negated = self._against(case, found, present)
+        domestic = float(self._calibrated("domestic", scores.domestic[row : row + 1])[0])
+        cyber = float(self._calibrated("cyber", scores.cyber[row : row + 1])[0])
+        relationship = self._taxonomy.relationships[int(np.argmax(scores.relationship[row]))]
+        recorded = (
+            "; ".join(dict.fromkeys(i.recorded_offence for i in case.incidents if i.recorded_offence)) or None
+        )
+        misidentified = None
+        if recorded is not None:
+            titles = [i.recorded_offence for i in case.incidents if i.recorded_offence]
+            misidentified = flag and not any(map(self._taxonomy.is_stalking_title, titles))
+        history_check = history >= cuts.history_check
+        facts = {f"indicator:{name}" for name in present}
+        facts |= {
+            name
+            for name, holds in {
+                "stalking": flag,
+                "history_check": history_check,
+                "misidentification": bool(misidentified),
+                "tier_unclear": tier == "unclear",
+                "domestic": domestic >= 0.5,
+                "non_domestic": domestic < 0.5,
+                "cyber": cyber >= 0.5,
+                "ex_partner": relationship == "ex_partner",
+            }.items()
+            if holds
+        }
+        several = len(case.incidents) > 1
+        return Assessment(
+            incident_id=case.incidents[0].incident_id,
+            incident_ids=[i.incident_id for i in case.incidents] if several else None,
+            stalking=StalkingAnswer(
+                probability=probability,
+                prevalence=self.info.prevalence,
+                probability_at_live=self.at_live(probability),
+                live_prevalence=self.live_prevalence,
+                flag=flag,
+                band=band,
+                history_check=history_check,
+            ),
+            offence_family=self._family(scores.family[row], probability),
+            tier=TierAnswer(hint=tier, probability_s4A=s4a),
+            four=FourAnswer(
+                **{
+                    name: float(self._calibrated(f"four_{name}", scores.four[row, i : i + 1])[0])
+                    for i, name in enumerate(FourAnswer.model_fields)
+                }
+            ),
+            indicators=indicators,
+            context=ContextAnswer(domestic=domestic, cyber=cyber, relationship=relationship),
+            against=against,
+            not_stated=[i.name for i in indicators if not i.present and i.name not in negated],
+            considerations=self._taxonomy.considerations_for(facts),
+            recorded_offence=recorded,
+            possible_misidentification=misidentified,
+            model=self._stamp,
+        )
+
+    def _family(self, raw: Floats, stalking: float) -> FamilyAnswer:
+        """Keep the stalking probability as it is and share the rest out, so that the two answers never disagree."""
+        names = self.info.family_names
+        others = np.array(
+            [0.0 if n == "stalking" else max(float(v), _TINY) for n, v in zip(names, raw, strict=True)]
+        )
+        shares = others / others.sum() * (1 - stalking)
+        shares[names.index("stalking")] = stalking
+        probabilities = {name: float(share) for name, share in zip(names, shares, strict=True)}
+        return FamilyAnswer(
+            top=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities
+        )
+
+    def _span(self, case: Case, start: int, end: int, incident: int) -> Span:
+        record = case.incidents[incident]
+        return Span(
+            start=start,
+            end=end,
+            text=record.narrative[start:end],
+            incident_id=record.incident_id if len(case.incidents) > 1 else None,
+        )
+
+    def _indicators(self, case: Case, raw: Floats, found: Sequence[ScoredSpan]) -> list[IndicatorAnswer]:
+        names = self.info.indicator_names
+        calibrated = [
+            float(self._calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)
+        ]
+        cuts = [self.info.thresholds.indicators.get(n, 0.5) for n in names]
+        present = [p >= cut for p, cut in zip(calibrated, cuts, strict=True)]
+        evidence = [self._evidence(case, found, i) if here else [] for i, here in enumerate(present)]
+        for i, name in enumerate(names):
+            if present[i] and not evidence[i]:
+                present[i] = False
+            implied = [names.index(n) for n in self._taxonomy.indicator(name).implies_any if n in names]
+            if present[i] and implied and not any(present[j] for j in implied):
+                likeliest = max(implied, key=calibrated.__getitem__)
+                present[likeliest], evidence[likeliest] = True, evidence[i]
+                calibrated[likeliest] = max(calibrated[likeliest], calibrated[i])
+        return [
+            IndicatorAnswer(
+                name=name,
+                title=self._taxonomy.indicator(name).title,
+                probability=calibrated[i],
+                present=present[i],
+                evidence=evidence[i],
+            )
+            for i, name in enumerate(names)
+        ]
+
+    def _evidence(self, case: Case, found: Sequence[ScoredSpan], indicator: int) -> list[Span]:
+        """The strongest stretches, at most three, none of them less than half as strong as the first."""
+        ranked = sorted(found, key=lambda s: -s.indicators[indicator])
+        if not ranked or ranked[0].indicators[indicator] <= 0:
+            return []
+        least = ranked[0].indicators[indicator] / 2
+        kept = [s for s in ranked[:MAX_SPANS] if s.indicators[indicator] >= least]
+        return [self._span(case, s.start, s.end, s.incident) for s in kept]
+
+    def _against(
+        self, case: Case, found: Sequence[ScoredSpan], present: set[str]
+    ) -> tuple[list[Span], set[str]]:
+        """Stretches that say an indicator is absent or another person's, and the indicators so spoken of."""
+        speaking = [s for s in found if s.against >= self.info.thresholds.against]
+        negated: set[str] = set()
+        for span in speaking:
+            if len(span.mentioned):
+                name = self.info.indicator_names[int(np.argmax(span.mentioned))]
+                negated |= {name} - present
+        strongest = sorted(speaking, key=lambda s: -s.against)[:MAX_SPANS]
+        return [self._span(case, s.start, s.end, s.incident) for s in strongest], negated
+
+    def save(self, folder: Path) -> None:
+        """Write the model to `folder`, whole or not at all. `folder` must not exist yet, or be empty."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            (building / "classifier").mkdir()
+            self.classifier.save(building / "classifier")
+            files = {
+                p.relative_to(building).as_posix(): file_sha256(p) for p in _files(building / "classifier")
+            }
+            self.info = self.info.model_copy(update={"files": files})
+            text = json.dumps(self.info.model_dump(mode="json"), indent=1, ensure_ascii=False)
+            (building / "model.json").write_text(text + "\n", encoding="utf-8")
+            building.chmod(0o755)
+            building.replace(folder)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+
+    @classmethod
+    def load(cls, folder: Path, live_prevalence: float = DEFAULT_LIVE_PREVALENCE) -> Self:
+        """Read a model folder.
+
+        Raises:
+            ModelFormatError: No such folder, another format version, an unknown kind, or a file that is missing,
+                changed or damaged.
+        """
+        info = read_info(folder)
+        for name, digest in info.files.items():
+            path = folder / name
+            if not path.is_file() or file_sha256(path) != digest:
+                raise ModelFormatError(
+                    f"{path} is missing or was changed since the model was saved; copy the folder again.",
+                    file=str(path),
+                )
+        classifier = classifier_class(info.kind).load(folder / "classifier")
+        if classifier.indicator_names != info.indicator_names:
+            raise ModelFormatError(f"{folder}: the classifier and model.json name different indicators.")
+        return cls(classifier, info, live_prevalence)
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """Read and check `model.json` alone, without loading the classifier.
+
+    Raises:
+        ModelFormatError: It is missing, damaged, of another format version or of an unknown kind.
+    """
+    path = folder / "model.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFormatError(
+            f"{folder} is not a model folder: it has no model.json.", file=str(folder), code="model_not_found"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelFormatError(f"{path} cannot be read as JSON.", file=str(path)) from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path} has format version {version!r}; this release reads {FORMAT_VERSION}. "
+            "Retrain, or use the release that wrote it.",
+            file=str(path),
+        )
+    try:
+        info = ModelInfo.model_validate(raw)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
+        raise ModelFormatError(f"{path} is damaged at: {fields}.", file=str(path)) from error
+    if info.kind not in KINDS:
+        raise ModelFormatError(
+            f"{path}: kind {info.kind!r} is unknown; allowed: {', '.join(KINDS)}.", file=str(path)
+        )
+    return info
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 over `model.json`, which itself holds the sha256 of every classifier file."""
+    return file_sha256(folder / "model.json")
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, as hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def keyword_model(live_prevalence: float = DEFAULT_LIVE_PREVALENCE) -> ScreeningModel:
+    """The status-quo baseline as a model: nothing learnt, nothing calibrated, any hit of its rule is a flag."""
+    classifier = classifier_class("keyword")()
+    info = ModelInfo(
+        kind="keyword",
+        version="keyword",
+        indicator_names=classifier.indicator_names,
+        family_names=load_taxonomy().family_names,
+        prevalence=0.5,
+        thresholds=Thresholds(review=0.5, high=0.5),
+    )
+    return ScreeningModel(classifier, info, live_prevalence)

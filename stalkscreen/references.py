@@ -1,0 +1,70 @@
+"""From a model reference to a loaded model.
+
+A reference is a model folder, a registered version number or an MLflow URI (`models:/stalkscreen@champion`,
+`runs:/<id>/model`); none means the folder named in `models/RELEASED`. Only the last two open the registry.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stalkscreen.config import Settings
+from stalkscreen.errors import ModelFormatError, UnknownNameError
+from stalkscreen.model import ScreeningModel
+
+RELEASED = "RELEASED"
+"""File in the models folder that names the released model's folder. Only `promote` writes it."""
+
+
+def released_folder(settings: Settings) -> Path:
+    """Folder of the released model.
+
+    Raises:
+        ModelFormatError: Nothing is released, or the folder named is not there.
+    """
+    marker = settings.models / RELEASED
+    if not marker.is_file():
+        raise ModelFormatError(
+            f"No model is released: {marker} does not exist. Train one and run `stalkscreen promote VERSION`, or name "
+            "a model folder with --model or STALKSCREEN_MODEL.",
+            code="no_released_model",
+            file=str(marker),
+        )
+    name = marker.read_text(encoding="utf-8").strip()
+    folder = settings.models / name
+    if not name or Path(name).name != name or not folder.is_dir():
+        raise ModelFormatError(
+            f"{marker} names {name!r}, which is not a folder beside it. Restore the folder or promote a model again.",
+            code="no_released_model",
+            file=str(marker),
+        )
+    return folder
+
+
+def resolve(reference: str | None, settings: Settings) -> Path:
+    """Folder of the model that `reference` names, downloaded from the registry where need be.
+
+    Raises:
+        UnknownNameError: It names no folder, version or URI.
+        ModelFormatError: See `released_folder`.
+    """
+    reference = reference or settings.model
+    if reference is None:
+        return released_folder(settings)
+    if reference.isdecimal() or reference.startswith(("models:/", "runs:/")):
+        from stalkscreen import tracking
+
+        return tracking.download_model(reference, settings)
+    folder = Path(reference)
+    if folder.is_dir():
+        return folder
+    raise UnknownNameError(
+        f"{reference!r} is no model: allowed are a model folder, a version number, models:/NAME@ALIAS, models:/NAME/"
+        "VERSION or runs:/RUN/model. `stalkscreen models` lists the registered ones.",
+        model=reference,
+    )
+
+
+def load_model(reference: str | None, settings: Settings) -> ScreeningModel:
+    """The model that `reference` names, ready to assess, at the configured live prevalence."""
+    return ScreeningModel.load(resolve(reference, settings), settings.live_prevalence)

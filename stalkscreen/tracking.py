@@ -1,0 +1,287 @@
+"""Runs, datasets and the registry in MLflow: with `pyfunc_model.py` the only place that knows MLflow.
+
+Everything is logged explicitly: no autologging, no pickle, no telemetry, no narrative text. The default store is
+SQLite and a folder inside the checkout; `MLFLOW_TRACKING_URI` names another.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stalkscreen.config import CHECKOUT, DEFAULT_LIVE_PREVALENCE, Settings
+from stalkscreen.errors import UnknownNameError
+from stalkscreen.model import ScreeningModel, read_info
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "stalkscreen"
+"""Registered model and experiment name."""
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_SCHEMA_DETAILS": "true",
+    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+"""Set before MLflow is imported: no telemetry, no input in schema errors, no pip calls, no pickle."""
+
+REQUIREMENTS = ("numpy", "scipy", "scikit-learn", "pydantic", "pandas", "click", "tzdata")
+"""What loading the MLflow model needs, pinned to the versions that logged it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered version as `stalkscreen models` lists it."""
+
+    version: str
+    aliases: tuple[str, ...]
+    kind: str
+    created: int
+    run_id: str
+    headline: dict[str, float]
+
+
+def _mlflow(settings: Settings) -> Any:
+    for key, value in ENVIRONMENT.items():
+        os.environ[key] = value
+    import logging
+
+    import mlflow
+
+    # MLflow and Alembic narrate their migrations on the first use of a new store.
+    for name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_registry_uri(settings.tracking_uri)
+    return mlflow
+
+
+def _experiment(mlflow: Any, settings: Settings) -> str:
+    found = mlflow.get_experiment_by_name(NAME)
+    if found is not None:
+        return str(found.experiment_id)
+    local = settings.tracking_uri.startswith("sqlite:")
+    location = settings.artifacts.resolve().as_uri() if local else None
+    return str(mlflow.create_experiment(NAME, artifact_location=location))
+
+
+def next_version(settings: Settings) -> str:
+    """Version number that the next registered model will get."""
+    found = _mlflow(settings).MlflowClient().search_model_versions(f"name='{NAME}'")
+    return str(max((int(v.version) for v in found), default=0) + 1)
+
+
+def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v}
+
+
+def record_run(
+    model: ScreeningModel,
+    *,
+    settings: Settings,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    frame: pd.DataFrame,
+    sources: Sequence[Mapping[str, Any]],
+    folder: Path,
+    evaluation: Path,
+    input_example: pd.DataFrame,
+) -> str:
+    """Log one training run and register its model with the alias `candidate`.
+
+    Args:
+        model: As trained; its `info.version` must be the one from `next_version`.
+        settings: Where the store is.
+        params: Hyper-parameters and settings, flat.
+        metrics: Headline figures, flat; None and NaN are left out.
+        frame: Ids and labels of the training records, without narratives, for MLflow's dataset record.
+        sources: Name, sha256 and rows of every training file.
+        folder: The saved model.
+        evaluation: Folder with `metrics.json`, `errors.csv` and `report.html`.
+        input_example: Synthetic rows only; MLflow stores them with the model.
+
+    Returns:
+        Run id.
+
+    Raises:
+        UnknownNameError: Another run registered a version meanwhile.
+    """
+    mlflow = _mlflow(settings)
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    from stalkscreen import pyfunc_model
+
+    inputs = [ColSpec("string", c, required=c == "narrative") for c in pyfunc_model.COLUMNS]
+    outputs = [
+        ColSpec("string", "incident_id"),
+        ColSpec("double", "probability"),
+        ColSpec("double", "probability_at_live"),
+        ColSpec("boolean", "flag"),
+        ColSpec("string", "band"),
+        ColSpec("string", "assessment"),
+    ]
+    signature = ModelSignature(
+        Schema(inputs),
+        Schema(outputs),
+        ParamSchema([ParamSpec("live_prevalence", "double", DEFAULT_LIVE_PREVALENCE)]),
+    )
+    info = model.info
+    with mlflow.start_run(
+        experiment_id=_experiment(mlflow, settings), run_name=f"{info.kind}-{info.version}"
+    ) as run:
+        mlflow.set_tags(
+            {
+                "kind": info.kind,
+                "label_version": info.label_version,
+                "data_hash": info.provenance.data_hash,
+                "grouping": info.provenance.grouping,
+                "code_version": info.provenance.code_version,
+                **{f"data_sha256.{Path(s['name']).name}": s["sha256"] for s in sources},
+            }
+        )
+        mlflow.log_params({k: str(v)[:500] for k, v in params.items()})
+        dataset = mlflow.data.from_pandas(
+            frame, source=", ".join(str(s["name"]) for s in sources), name=NAME, targets="stalking"
+        )
+        mlflow.log_input(dataset, context="training")
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=pyfunc_model.__file__,
+            artifacts={"model": str(folder)},
+            code_paths=[str(CHECKOUT / "stalkscreen")],
+            signature=signature,
+            input_example=input_example,
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            registered_model_name=None,
+        )
+        mlflow.log_metrics(_flat(metrics), model_id=logged.model_id, dataset=dataset)
+        mlflow.log_artifacts(str(evaluation), "evaluation")
+        with tempfile.TemporaryDirectory() as scratch:
+            environment = Path(scratch) / "environment.txt"
+            environment.write_text(_environment(), encoding="utf-8")
+            mlflow.log_artifact(str(environment))
+        client = mlflow.MlflowClient()
+        made = mlflow.register_model(logged.model_uri, NAME)
+        if str(made.version) != info.version:
+            client.delete_model_version(NAME, made.version)
+            raise UnknownNameError(
+                f"Another run registered version {made.version} while this one expected {info.version}; run it again."
+            )
+        client.set_registered_model_alias(NAME, "candidate", made.version)
+        for key, value in _flat(metrics).items():
+            client.set_model_version_tag(NAME, made.version, key, f"{value:.4f}")
+        return str(run.info.run_id)
+
+
+def log_evaluation(
+    run_id: str, name: str, folder: Path, metrics: Mapping[str, float], settings: Settings
+) -> None:
+    """Add an evaluation on another set to a finished run, under `name`."""
+    mlflow = _mlflow(settings)
+    client = mlflow.MlflowClient()
+    client.log_artifacts(run_id, str(folder), f"evaluation-{name}")
+    for key, value in _flat(metrics).items():
+        client.log_metric(run_id, f"{name}.{key}", value)
+
+
+def _environment() -> str:
+    from importlib.metadata import distributions
+
+    found = {f"{d.metadata['Name']}=={d.version}" for d in distributions() if d.metadata["Name"]}
+    return "\n".join(sorted(found, key=str.lower)) + "\n"
+
+
+def download_model(reference: str, settings: Settings) -> Path:
+    """Folder of a registered or logged model. A bare number is a version of `stalkscreen`.
+
+    Raises:
+        UnknownNameError: The registry has no such model.
+    """
+    mlflow = _mlflow(settings)
+    uri = f"models:/{NAME}/{reference}" if reference.isdecimal() else reference
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise UnknownNameError(
+            f"The registry has no model {reference!r}. `stalkscreen models` lists the registered ones.",
+            model=reference,
+        ) from error
+    found = sorted(folder.glob("artifacts/*/model.json"))
+    if not found:
+        raise UnknownNameError(f"{reference!r} is a model, but not one of stalkscreen's.", model=reference)
+    return found[0].parent
+
+
+def versions(settings: Settings) -> list[Registered]:
+    """All registered versions, newest first."""
+    client = _mlflow(settings).MlflowClient()
+    aliases: dict[str, list[str]] = {}
+    found = client.search_model_versions(f"name='{NAME}'")
+    if found:
+        for alias, number in client.get_registered_model(NAME).aliases.items():
+            aliases.setdefault(str(number), []).append(alias)
+    listed = []
+    for v in found:
+        run = client.get_run(v.run_id)
+        listed.append(
+            Registered(
+                version=str(v.version),
+                aliases=tuple(sorted(aliases.get(str(v.version), []))),
+                kind=run.data.tags.get("kind", "?"),
+                created=int(v.creation_timestamp),
+                run_id=str(v.run_id),
+                headline=dict(run.data.metrics),
+            )
+        )
+    return sorted(listed, key=lambda r: -int(r.version))
+
+
+def run_of(version_number: str, settings: Settings) -> str:
+    """Run id of a registered version.
+
+    Raises:
+        UnknownNameError: No such version.
+    """
+    for registered in versions(settings):
+        if registered.version == version_number:
+            return registered.run_id
+    known = ", ".join(r.version for r in versions(settings)) or "none"
+    raise UnknownNameError(
+        f"There is no version {version_number!r}; registered: {known}.", version=version_number
+    )
+
+
+def download_evaluation(run_id: str, settings: Settings) -> Path:
+    """Folder with the cross-validated `metrics.json` and its files of a run."""
+    mlflow = _mlflow(settings)
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="evaluation"))
+
+
+def set_champion(version_number: str, settings: Settings) -> None:
+    """Give a version the alias `champion`."""
+    _mlflow(settings).MlflowClient().set_registered_model_alias(NAME, "champion", version_number)
+
+
+__all__ = [
+    "NAME",
+    "Registered",
+    "download_evaluation",
+    "download_model",
+    "log_evaluation",
+    "next_version",
+    "read_info",
+    "record_run",
+    "run_of",
+    "set_champion",
+    "versions",
+]

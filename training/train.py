@@ -1,0 +1,195 @@
+"""Fit, calibrate and cut a model.
+
+In: labelled incidents that were checked by `stalkscreen.dataset`, and a config. Out: a `ScreeningModel` fitted on all
+of them, and for every record the assessment of a model that saw none of its group, which is what the cross-validated
+figures are made of. Nothing is written here; `stalkscreen.tracking` does that.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stalkscreen.classifiers import Classifier, Progress, Scores, Targets, classifier_class, silent
+from stalkscreen.config import CHECKOUT, TrainConfig
+from stalkscreen.errors import ConfigError, DataError
+from stalkscreen.metrics import ReviewThreshold
+from stalkscreen.model import ModelInfo, Provenance, ScreeningModel
+from stalkscreen.schema import Assessment, Case, LabelledIncident
+from stalkscreen.taxonomy import load_taxonomy
+from training import splits, thresholds
+
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "pydantic")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training run gives.
+
+    Attributes:
+        model: Fitted on all records.
+        cross_validated: One assessment a record, in order, by a model that saw none of its group.
+        group: `(n,)` group numbers used for the folds and for intervals.
+        fold: `(n,)` fold numbers.
+        grouping: What the folds kept apart, in words.
+        review: The review threshold with its recall and shortfall.
+    """
+
+    model: ScreeningModel
+    cross_validated: list[Assessment]
+    group: NDArray[np.intp]
+    fold: NDArray[np.intp]
+    grouping: str
+    review: ReviewThreshold
+
+
+def fit(
+    records: Sequence[LabelledIncident],
+    config: TrainConfig,
+    *,
+    files: Sequence[dict[str, Any]] = (),
+    data_hash: str = "none",
+    model_version: str = "unregistered",
+    live_prevalence: float = 0.008,
+    progress: Progress = silent,
+) -> TrainingResult:
+    """Cross-validate over group-disjoint folds, calibrate and choose cuts on the result, then fit on everything.
+
+    Args:
+        records: Checked labelled incidents; partly labelled ones are used for the labels they have.
+        config: The experiment.
+        files: Name, sha256 and rows of each file, for the provenance.
+        data_hash: Hash over those.
+        model_version: Version number the model will be registered under.
+        live_prevalence: See `ScreeningModel`.
+        progress: Called as each stage is done.
+
+    Raises:
+        ConfigError: The classifier's own settings are wrong.
+        DataError: Too few records, groups or classes to validate on.
+    """
+    taxonomy = load_taxonomy()
+    share = float(np.mean([r.stalking for r in records])) if records else 0.0
+    if not 0 < share < 1:
+        raise DataError(
+            "Training needs records labelled stalking and records labelled not stalking; "
+            f"of {len(records)} records {'all' if share else 'none'} are stalking.",
+            code="one_class_only",
+        )
+    progress("grouping records", 0, config.validation.folds + 2)
+    group, grouping = splits.groups(records, config.validation.near_duplicate)
+    fold = splits.folds(records, group, config.validation.folds, config.seed)
+    n_folds = int(fold.max()) + 1
+    cases = [Case.of_one(r) for r in records]
+    fold_models: list[Classifier] = []
+    parts: list[tuple[NDArray[np.intp], Scores]] = []
+    # A label that only some folds hold would give the folds different heads: all learn the ones the whole set has.
+    for number in range(n_folds):
+        progress(f"fold {number + 1} of {n_folds}", number + 1, n_folds + 2)
+        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        classifier = _new(config).fit([records[i] for i in inside], taxonomy)
+        fold_models.append(classifier)
+        parts.append((outside, classifier.predict([cases[i] for i in outside])))
+    progress("fitting on all records", n_folds + 1, n_folds + 2)
+    final = _new(config).fit(records, taxonomy)
+    names = final.indicator_names
+    scores = _gather(parts, [m.indicator_names for m in fold_models], names, len(records))
+    targets = Targets.of(records, taxonomy)
+    columns = [taxonomy.indicator_names.index(n) for n in names]
+    targets = _replace(targets, indicators=targets.indicators[:, columns])
+    calibration = thresholds.calibrate(scores, targets, names)
+    cuts, review = thresholds.choose(
+        scores, targets, [r.stratum for r in records], names, calibration, config.thresholds
+    )
+    info = ModelInfo(
+        kind=config.kind,
+        version=model_version,
+        indicator_names=names,
+        family_names=taxonomy.family_names,
+        prevalence=share,
+        thresholds=cuts,
+        calibration=calibration,
+        provenance=Provenance(
+            data=list(files),
+            data_hash=data_hash,
+            grouping=grouping,
+            code_version=code_version(),
+            config=config.model_dump(mode="json"),
+            libraries={name: version(name) for name in LIBRARIES},
+            trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        ),
+    )
+    assessed: list[Assessment | None] = [None] * len(records)
+    for classifier, (outside, _) in zip(fold_models, parts, strict=True):
+        fold_info = info.model_copy(update={"indicator_names": classifier.indicator_names})
+        answers = ScreeningModel(classifier, fold_info, live_prevalence).assess([cases[i] for i in outside])
+        for i, answer in zip(outside, answers, strict=True):
+            assessed[i] = answer
+    progress("done", n_folds + 2, n_folds + 2)
+    return TrainingResult(
+        model=ScreeningModel(final, info, live_prevalence),
+        cross_validated=[a for a in assessed if a is not None],
+        group=group,
+        fold=fold,
+        grouping=grouping,
+        review=review,
+    )
+
+
+def _new(config: TrainConfig) -> Classifier:
+    try:
+        return classifier_class(config.kind)(**config.classifier)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"[{config.kind}] in the config is wrong: {error}", field=config.kind) from error
+
+
+def _gather(
+    parts: Sequence[tuple[NDArray[np.intp], Scores]],
+    fold_names: Sequence[tuple[str, ...]],
+    names: tuple[str, ...],
+    n: int,
+) -> Scores:
+    """Put the folds' scores into the records' order; an indicator that a fold never saw scores 0 there."""
+    arrays: dict[str, Any] = {}
+    for field in fields(Scores):
+        if field.name == "spans":
+            continue
+        sample = getattr(parts[0][1], field.name)
+        width = (len(names),) if field.name == "indicators" else sample.shape[1:]
+        whole = np.zeros((n, *width))
+        for (rows, part), known in zip(parts, fold_names, strict=True):
+            values = getattr(part, field.name)
+            if field.name == "indicators":
+                for column, name in enumerate(known):
+                    whole[rows, names.index(name)] = values[:, column]
+            else:
+                whole[rows] = values
+        arrays[field.name] = whole
+    return Scores(**arrays, spans=[])
+
+
+def _replace(targets: Targets, **changes: Any) -> Targets:
+    return Targets(**{f.name: changes.get(f.name, getattr(targets, f.name)) for f in fields(Targets)})
+
+
+def code_version() -> str:
+    """Package version, with the commit where the code lies in a git checkout."""
+    here = version("stalkscreen")
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(CHECKOUT), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return here
+    return f"{here}+{commit}"
