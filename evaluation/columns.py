@@ -112,9 +112,7 @@ def title_of(recorded_offence: str | None) -> str | None:
     return title[:MAX_TITLE] or None
 
 
-def read_columns(
-    records: Sequence[LabelledIncident], assessments: Sequence[Assessment], taxonomy: Taxonomy
-) -> Columns:
+def read_columns(records: Sequence[LabelledIncident], assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Columns:
     """Read the columns that most sections need. The two sequences must be aligned (`check_aligned`)."""
     titles = np.empty(len(records), dtype=object)
     strata = np.empty(len(records), dtype=object)
@@ -137,6 +135,5 @@ def read_columns(
 def flags_of(baselines: Mapping[str, Sequence[Assessment]]) -> dict[str, Bools]:
     """`(n,)` flags of each baseline by name."""
     return {
-        name: np.array([a.stalking.flag for a in assessments], dtype=bool)
-        for name, assessments in baselines.items()
+        name: np.array([a.stalking.flag for a in assessments], dtype=bool) for name, assessments in baselines.items()
     }

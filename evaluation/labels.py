@@ -14,7 +14,7 @@ import numpy as np
 
 from evaluation.columns import Columns, Json
 from stalkscreen.classifiers.base import Targets
-from stalkscreen.metrics import rate, ranking, share
+from stalkscreen.metrics import ranking, rate, share
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy
 
@@ -22,9 +22,7 @@ TIER_HINTS = ("s2A", "s4A", "unclear", "not_applicable")
 _TOKEN = re.compile(r"\S+")
 
 
-def families(
-    columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy
-) -> Json:
+def families(columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
     """Confusion matrix of the nine families (rows: truth, columns: likeliest), and how often each is flagged."""
     names = list(taxonomy.family_names)
     titles = {family.name: family.title for family in taxonomy.families}
@@ -193,9 +191,7 @@ def evidence(records: Sequence[LabelledIncident], assessments: Sequence[Assessme
     }
 
 
-def other_answers(
-    columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy
-) -> Json:
+def other_answers(columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
     """History check (rates of the flag), FOUR, domestic and cyber (ranking), relationship (share right)."""
     advised = np.array([a.stalking.history_check for a in assessments], dtype=bool)
     history = targets.history_check
@@ -226,7 +222,5 @@ def other_answers(
             "precision": share(history == 1, advised & ~np.isnan(history)).to_json_dict(),
         },
         "ranked": ranked,
-        "relationship_right": share(
-            said == targets.relationship, ~np.isnan(targets.relationship)
-        ).to_json_dict(),
+        "relationship_right": share(said == targets.relationship, ~np.isnan(targets.relationship)).to_json_dict(),
     }

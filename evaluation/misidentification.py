@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evaluation.columns import Bools, Columns, Json
+from evaluation.columns import Columns, Json
 from stalkscreen.metrics import (
     grouped_rate,
     mcnemar,
@@ -87,15 +87,11 @@ def misidentification(columns: Columns, baseline_flags: Mapping[str, Bools]) -> 
 
 def by_recorded_offence(columns: Columns) -> list[Json]:
     """One row a recorded title, commonest first, with what is hidden in it and what the model finds of it."""
-    keys = np.array(
-        [title.casefold() if title is not None else "" for title in columns.recorded], dtype=object
-    )
+    keys = np.array([title.casefold() if title is not None else "" for title in columns.recorded], dtype=object)
     names, first, counts = np.unique(keys[columns.has_recorded], return_index=True, return_counts=True)
     shown = columns.recorded[columns.has_recorded]
     order = np.argsort(-counts, kind="stable")
-    out = [
-        _title_row(str(shown[first[i]]), columns, np.asarray(keys == names[i])) for i in order[:MAX_TITLES]
-    ]
+    out = [_title_row(str(shown[first[i]]), columns, np.asarray(keys == names[i])) for i in order[:MAX_TITLES]]
     if len(order) > MAX_TITLES:
         rest = np.isin(keys, names[order[MAX_TITLES:]])
         out.append(_title_row(OTHER_TITLES, columns, rest))
@@ -120,7 +116,7 @@ BASELINE_TITLES = {"keyword": "Keyword baseline", "released": "Released model", 
 def comparison(
     columns: Columns,
     baseline_flags: Mapping[str, Bools],
-    baseline_probabilities: Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]],
+    baseline_probabilities: Mapping[str, Floats],
     live_prevalence: float,
 ) -> list[Json]:
     """The model against each baseline, and against what was recorded, on the records both judge.
@@ -131,15 +127,12 @@ def comparison(
     everything = np.ones(len(columns.flag), dtype=bool)
     out = []
     if columns.has_recorded.any():
-        out.append(
-            _against("recorded", columns, columns.recorded_stalking, columns.has_recorded, live_prevalence)
-        )
+        out.append(_against("recorded", columns, columns.recorded_stalking, columns.has_recorded, live_prevalence))
     for name, flags in baseline_flags.items():
         row = _against(name, columns, flags, everything, live_prevalence)
         scores = baseline_probabilities[name]
         row["ranking"] = {
-            key: estimate.to_json_dict()
-            for key, estimate in ranking(columns.stalking, scores, columns.group).items()
+            key: estimate.to_json_dict() for key, estimate in ranking(columns.stalking, scores, columns.group).items()
         }
         allowed = share(columns.flag, ~columns.positive).value
         if allowed is not None:
@@ -159,9 +152,7 @@ def _judge(columns: Columns, flags: Bools, rows: Bools, live_prevalence: float) 
     known = recall is not None and false_flag is not None
     return {
         **{key: value.to_json_dict() for key, value in found.items()},
-        "precision_at_live": precision_at(recall or 0.0, false_flag or 0.0, live_prevalence)
-        if known
-        else None,
+        "precision_at_live": precision_at(recall or 0.0, false_flag or 0.0, live_prevalence) if known else None,
     }
 
 

@@ -15,8 +15,8 @@ from datetime import date
 
 import numpy as np
 
-from evaluation.columns import Bools, Columns, Json, title_of
-from stalkscreen.metrics import Rate, difference_interval, share
+from evaluation.columns import Columns, Json, title_of
+from stalkscreen.metrics import Bools, Rate, difference_interval, share
 from stalkscreen.schema import LabelledIncident
 
 FEW = 30
@@ -150,9 +150,7 @@ def _one(division: Slice, records: Sequence[LabelledIncident], columns: Columns)
     named = ordered if len(ordered) <= MAX_VALUES else sorted(ordered, key=lambda v: -counts[v])[:MAX_VALUES]
     shown = [value for value in ordered if value in set(named)]
     place_of = {value: place for place, value in enumerate(shown)}
-    codes = np.array(
-        [-1 if value is None else place_of.get(value, len(shown)) for value in values], dtype=int
-    )
+    codes = np.array([-1 if value is None else place_of.get(value, len(shown)) for value in values], dtype=int)
     known = codes >= 0
     parts = [_part(value, codes == place, known, columns) for place, value in enumerate(shown)]
     if len(shown) < len(ordered):
@@ -166,9 +164,7 @@ def _one(division: Slice, records: Sequence[LabelledIncident], columns: Columns)
     }
 
 
-def slices(
-    records: Sequence[LabelledIncident], columns: Columns, divisions: Sequence[Slice] = SLICES
-) -> list[Json]:
+def slices(records: Sequence[LabelledIncident], columns: Columns, divisions: Sequence[Slice] = SLICES) -> list[Json]:
     """Recall, false-flag rate and precision for every part of every slice.
 
     A part's gap compares it with all other parts of its slice: it is marked when the 95% interval of the difference

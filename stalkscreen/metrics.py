@@ -80,14 +80,7 @@ def share(hits: ArrayLike, among: ArrayLike) -> Rate:
 
 def difference_interval(a: Rate, b: Rate) -> tuple[float, float] | None:
     """95% interval of `a.value - b.value` (Newcombe 1998, method 10), or None when either is unmeasured."""
-    if (
-        a.value is None
-        or a.low is None
-        or a.high is None
-        or b.value is None
-        or b.low is None
-        or b.high is None
-    ):
+    if a.value is None or a.low is None or a.high is None or b.value is None or b.low is None or b.high is None:
         return None
     gap = a.value - b.value
     low = gap - math.hypot(a.value - a.low, b.high - b.value)

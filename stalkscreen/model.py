@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,15 +24,18 @@ from stalkscreen.config import DEFAULT_LIVE_PREVALENCE
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.schema import (
     Assessment,
+    Band,
     Case,
     ContextAnswer,
     FamilyAnswer,
     FourAnswer,
     IndicatorAnswer,
     ModelStamp,
+    Relationship,
     Span,
     StalkingAnswer,
     TierAnswer,
+    TierHint,
 )
 from stalkscreen.taxonomy import LABEL_VERSION, Taxonomy, load_taxonomy
 
@@ -204,21 +207,19 @@ class ScreeningModel:
         cuts = self.info.thresholds
         probability = float(self._calibrated("stalking", scores.stalking[row : row + 1])[0])
         flag = probability >= cuts.review
-        band = "low" if not flag else "high" if probability >= cuts.high else "medium"
+        band: Band = "low" if not flag else "high" if probability >= cuts.high else "medium"
         history = float(self._calibrated("history_check", scores.history_check[row : row + 1])[0])
         s4a = float(self._calibrated("tier_s4a", scores.tier_s4a[row : row + 1])[0])
         low, high = cuts.tier_unclear
-        tier = "not_applicable" if not flag else "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
+        tier: TierHint = "not_applicable" if not flag else "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
         found = scores.spans[row]
         indicators = self._indicators(case, scores.indicators[row], found)
         present = {i.name for i in indicators if i.present}
         against, negated = self._against(case, found, present)
         domestic = float(self._calibrated("domestic", scores.domestic[row : row + 1])[0])
         cyber = float(self._calibrated("cyber", scores.cyber[row : row + 1])[0])
-        relationship = self._taxonomy.relationships[int(np.argmax(scores.relationship[row]))]
-        recorded = (
-            "; ".join(dict.fromkeys(i.recorded_offence for i in case.incidents if i.recorded_offence)) or None
-        )
+        relationship = cast(Relationship, self._taxonomy.relationships[int(np.argmax(scores.relationship[row]))])
+        recorded = "; ".join(dict.fromkeys(i.recorded_offence for i in case.incidents if i.recorded_offence)) or None
         misidentified = None
         if recorded is not None:
             titles = [i.recorded_offence for i in case.incidents if i.recorded_offence]
@@ -273,15 +274,11 @@ class ScreeningModel:
     def _family(self, raw: Floats, stalking: float) -> FamilyAnswer:
         """Keep the stalking probability as it is and share the rest out, so that the two answers never disagree."""
         names = self.info.family_names
-        others = np.array(
-            [0.0 if n == "stalking" else max(float(v), _TINY) for n, v in zip(names, raw, strict=True)]
-        )
+        others = np.array([0.0 if n == "stalking" else max(float(v), _TINY) for n, v in zip(names, raw, strict=True)])
         shares = others / others.sum() * (1 - stalking)
         shares[names.index("stalking")] = stalking
         probabilities = {name: float(share) for name, share in zip(names, shares, strict=True)}
-        return FamilyAnswer(
-            top=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities
-        )
+        return FamilyAnswer(top=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities)
 
     def _span(self, case: Case, start: int, end: int, incident: int) -> Span:
         record = case.incidents[incident]
@@ -294,9 +291,7 @@ class ScreeningModel:
 
     def _indicators(self, case: Case, raw: Floats, found: Sequence[ScoredSpan]) -> list[IndicatorAnswer]:
         names = self.info.indicator_names
-        calibrated = [
-            float(self._calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)
-        ]
+        calibrated = [float(self._calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)]
         cuts = [self.info.thresholds.indicators.get(n, 0.5) for n in names]
         present = [p >= cut for p, cut in zip(calibrated, cuts, strict=True)]
         evidence = [self._evidence(case, found, i) if here else [] for i, here in enumerate(present)]
@@ -328,9 +323,7 @@ class ScreeningModel:
         kept = [s for s in ranked[:MAX_SPANS] if s.indicators[indicator] >= least]
         return [self._span(case, s.start, s.end, s.incident) for s in kept]
 
-    def _against(
-        self, case: Case, found: Sequence[ScoredSpan], present: set[str]
-    ) -> tuple[list[Span], set[str]]:
+    def _against(self, case: Case, found: Sequence[ScoredSpan], present: set[str]) -> tuple[list[Span], set[str]]:
         """Stretches that say an indicator is absent or another person's, and the indicators so spoken of."""
         speaking = [s for s in found if s.against >= self.info.thresholds.against]
         negated: set[str] = set()
@@ -348,9 +341,7 @@ class ScreeningModel:
         try:
             (building / "classifier").mkdir()
             self.classifier.save(building / "classifier")
-            files = {
-                p.relative_to(building).as_posix(): file_sha256(p) for p in _files(building / "classifier")
-            }
+            files = {p.relative_to(building).as_posix(): file_sha256(p) for p in _files(building / "classifier")}
             self.info = self.info.model_copy(update={"files": files})
             text = json.dumps(self.info.model_dump(mode="json"), indent=1, ensure_ascii=False)
             (building / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -410,9 +401,7 @@ def read_info(folder: Path) -> ModelInfo:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
         raise ModelFormatError(f"{path} is damaged at: {fields}.", file=str(path)) from error
     if info.kind not in KINDS:
-        raise ModelFormatError(
-            f"{path}: kind {info.kind!r} is unknown; allowed: {', '.join(KINDS)}.", file=str(path)
-        )
+        raise ModelFormatError(f"{path}: kind {info.kind!r} is unknown; allowed: {', '.join(KINDS)}.", file=str(path))
     return info
 
 

@@ -30,16 +30,14 @@ COLUMNS = (
 """Columns read; `narrative` is required, a missing `incident_id` becomes the row number."""
 
 
-class ScreeningPyfunc(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class ScreeningPyfunc(mlflow.pyfunc.PythonModel):
     """Loads the model folder among its artefacts; `params` may set `live_prevalence`."""
 
     def load_context(self, context: Any) -> None:
         """Load the model folder. No pickle: the folder holds text and numeric arrays."""
         self.model = ScreeningModel.load(Path(context.artifacts["model"]))
 
-    def predict(
-        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Assess every row by itself.
 
         Raises:
@@ -48,15 +46,13 @@ class ScreeningPyfunc(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         settings = dict(params or {})
         prevalence = float(settings.pop("live_prevalence", DEFAULT_LIVE_PREVALENCE))
         if settings or not 0 < prevalence < 1:
-            raise ConfigError(
-                "The only parameter is live_prevalence, a number between 0 and 1.", field="params"
-            )
+            raise ConfigError("The only parameter is live_prevalence, a number between 0 and 1.", field="params")
         model = ScreeningModel(self.model.classifier, self.model.info, prevalence)
         columns = [c for c in COLUMNS if c in model_input.columns]
         cases = []
         for number, row in enumerate(model_input[columns].to_dict(orient="records")):
-            known = {k: v for k, v in row.items() if not pd.isna(v)}
-            cases.append(Case.of_one(Incident(**{"incident_id": str(number), **known})))
+            known = {str(k): v for k, v in row.items() if not pd.isna(v)}
+            cases.append(Case.of_one(Incident.model_validate({"incident_id": str(number), **known})))
         assessed = model.assess(cases)
         return pd.DataFrame(
             {

@@ -46,6 +46,8 @@ Relationship = Literal[
     "stranger",
     "unknown",
 ]
+Band = Literal["low", "medium", "high"]
+TierHint = Literal["s2A", "s4A", "unclear", "not_applicable"]
 EvidenceStatus = Literal["present", "negated", "other_person"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -68,9 +70,7 @@ PERSON_FIELDS = (
 class Person(BaseModel):
     """A victim or suspect as recorded: every field optional and messy. For linking only, never a model feature."""
 
-    model_config = ConfigDict(
-        hide_input_in_errors=True, extra="forbid", frozen=True, coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     forename: str | None = None
     surname: str | None = None
@@ -221,7 +221,7 @@ class StalkingAnswer(BaseModel):
     probability_at_live: Probability
     live_prevalence: Probability
     flag: bool
-    band: Literal["low", "medium", "high"]
+    band: Band
     history_check: bool
 
 
@@ -239,8 +239,8 @@ class TierAnswer(BaseModel):
 
     model_config = _ANSWER
 
-    hint: Literal["s2A", "s4A", "unclear", "not_applicable"]
-    probability_s4A: Probability
+    hint: TierHint
+    probability_s4A: Probability  # noqa: N815 (the contract's name)
 
 
 class FourAnswer(BaseModel):

@@ -25,9 +25,33 @@ CLAUSE_MAX_TOKENS = 24
 _TOKEN = re.compile(r"\w+(?:['’./-]\w+)*|[^\w\s]+")
 _END = re.compile(r"[.!?…]+['\"”’)]*$")
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr st rd ave no approx re ref inc e.g i.e etc sgt insp pc dc ds pcso".split()
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "st",
+        "rd",
+        "ave",
+        "no",
+        "approx",
+        "re",
+        "ref",
+        "inc",
+        "e.g",
+        "i.e",
+        "etc",
+        "sgt",
+        "insp",
+        "pc",
+        "dc",
+        "ds",
+        "pcso",
+    ]
 )
-_BREAK_BEFORE = frozenset("and but then so because while when after although who which that where".split())
+_BREAK_BEFORE = frozenset(
+    ["and", "but", "then", "so", "because", "while", "when", "after", "although", "who", "which", "that", "where"]
+)
 _BREAK_AFTER = frozenset([",", ";", ":", "-", "--", "–", "—", ")", "/", "//", "..."])
 
 
@@ -86,9 +110,7 @@ def _pieces(tokens: list[re.Match[str]]) -> Iterator[tuple[re.Match[str], re.Mat
         before = tokens[i - 1]
         breaks = tokens[i].group().lower() in _BREAK_BEFORE or before.group() in _BREAK_AFTER
         size, left = i - begin, len(tokens) - i
-        if size >= CLAUSE_MAX_TOKENS or (
-            breaks and size >= CLAUSE_MIN_TOKENS and left >= CLAUSE_MIN_TOKENS - 1
-        ):
+        if size >= CLAUSE_MAX_TOKENS or (breaks and size >= CLAUSE_MIN_TOKENS and left >= CLAUSE_MIN_TOKENS - 1):
             yield tokens[begin], before
             begin = i
     yield tokens[begin], tokens[-1]
@@ -98,9 +120,7 @@ _NEUTRAL = {
     **dict.fromkeys(["he", "she"], "they1"),
     **dict.fromkeys(["him", "her", "his", "hers"], "them1"),
     **dict.fromkeys(["himself", "herself"], "themself"),
-    **dict.fromkeys(
-        ["man", "woman", "male", "female", "lady", "gentleman", "bloke", "lad", "lass", "guy"], "person"
-    ),
+    **dict.fromkeys(["man", "woman", "male", "female", "lady", "gentleman", "bloke", "lad", "lass", "guy"], "person"),
     **dict.fromkeys(["men", "women", "males", "females", "ladies", "lads", "blokes", "guys"], "people"),
     **dict.fromkeys(["boy", "girl"], "child"),
     **dict.fromkeys(["son", "daughter"], "child"),
@@ -124,9 +144,7 @@ def _shorthand() -> dict[str, str]:
 
 
 def _number(word: str) -> str:
-    if ":" in word or (
-        len(word) == 4 and word.isdigit() and int(word[:2]) < 24 and not word.startswith("20")
-    ):
+    if ":" in word or (len(word) == 4 and word.isdigit() and int(word[:2]) < 24 and not word.startswith("20")):
         return "time1"
     if len(word) >= 5 and word.isdigit():
         return "longnumber1"

@@ -136,9 +136,7 @@ def record_run(
         ParamSchema([ParamSpec("live_prevalence", "double", DEFAULT_LIVE_PREVALENCE)]),
     )
     info = model.info
-    with mlflow.start_run(
-        experiment_id=_experiment(mlflow, settings), run_name=f"{info.kind}-{info.version}"
-    ) as run:
+    with mlflow.start_run(experiment_id=_experiment(mlflow, settings), run_name=f"{info.kind}-{info.version}") as run:
         mlflow.set_tags(
             {
                 "kind": info.kind,
@@ -183,9 +181,7 @@ def record_run(
         return str(run.info.run_id)
 
 
-def log_evaluation(
-    run_id: str, name: str, folder: Path, metrics: Mapping[str, float], settings: Settings
-) -> None:
+def log_evaluation(run_id: str, name: str, folder: Path, metrics: Mapping[str, float], settings: Settings) -> None:
     """Add an evaluation on another set to a finished run, under `name`."""
     mlflow = _mlflow(settings)
     client = mlflow.MlflowClient()
@@ -256,9 +252,7 @@ def run_of(version_number: str, settings: Settings) -> str:
         if registered.version == version_number:
             return registered.run_id
     known = ", ".join(r.version for r in versions(settings)) or "none"
-    raise UnknownNameError(
-        f"There is no version {version_number!r}; registered: {known}.", version=version_number
-    )
+    raise UnknownNameError(f"There is no version {version_number!r}; registered: {known}.", version=version_number)
 
 
 def download_evaluation(run_id: str, settings: Settings) -> Path:

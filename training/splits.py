@@ -79,9 +79,7 @@ def groups(records: Sequence[LabelledIncident], near_duplicate: float = 0.6) -> 
     return numbers, " and ".join(filter(None, [", ".join(used), "near-duplicate text"]))
 
 
-def folds(
-    records: Sequence[LabelledIncident], group: NDArray[np.intp], wanted: int, seed: int
-) -> NDArray[np.intp]:
+def folds(records: Sequence[LabelledIncident], group: NDArray[np.intp], wanted: int, seed: int) -> NDArray[np.intp]:
     """Fold number of every record: groups stay whole, the share of stalking is kept as even as they allow.
 
     Raises:
@@ -113,9 +111,7 @@ def check_holdout(
     """
     group, grouping = groups([*train, *holdout], near_duplicate)
     shared = set(group[: len(train)].tolist()) & set(group[len(train) :].tolist())
-    leaking = [
-        r.incident_id for r, g in zip(holdout, group[len(train) :].tolist(), strict=True) if g in shared
-    ]
+    leaking = [r.incident_id for r, g in zip(holdout, group[len(train) :].tolist(), strict=True) if g in shared]
     if leaking:
         shown = ", ".join(leaking[:20]) + (" …" if len(leaking) > 20 else "")
         raise LeakageError(

@@ -46,8 +46,7 @@ def calibrate(scores: Scores, targets: Targets, indicator_names: Sequence[str]) 
         "cyber": (scores.cyber, targets.cyber),
         **{f"four_{n}": (scores.four[:, i], targets.four[:, i]) for i, n in enumerate(_FOUR)},
         **{
-            f"indicator:{n}": (scores.indicators[:, i], targets.indicators[:, i])
-            for i, n in enumerate(indicator_names)
+            f"indicator:{n}": (scores.indicators[:, i], targets.indicators[:, i]) for i, n in enumerate(indicator_names)
         },
     }
     fitted = {name: fit_platt(raw, target) for name, (raw, target) in heads.items()}
@@ -79,23 +78,17 @@ def choose(
         return calibration[head](raw) if head in calibration else raw
 
     stalking = calibrated("stalking", scores.stalking)
-    review = choose_review_threshold(
-        stalking, targets.stalking, strata, settings.max_ordinary, settings.max_near_miss
-    )
+    review = choose_review_threshold(stalking, targets.stalking, strata, settings.max_ordinary, settings.max_near_miss)
     negatives = stalking[targets.stalking == 0]
     high = float(np.quantile(negatives, 1 - settings.high_band)) if len(negatives) else 0.5
     return (
         Thresholds(
             review=review.threshold,
             high=max(high, review.threshold),
-            history_check=best_f1_cut(
-                calibrated("history_check", scores.history_check), targets.history_check
-            ),
+            history_check=best_f1_cut(calibrated("history_check", scores.history_check), targets.history_check),
             tier_unclear=settings.tier_unclear,
             indicators={
-                name: best_f1_cut(
-                    calibrated(f"indicator:{name}", scores.indicators[:, i]), targets.indicators[:, i]
-                )
+                name: best_f1_cut(calibrated(f"indicator:{name}", scores.indicators[:, i]), targets.indicators[:, i])
                 for i, name in enumerate(indicator_names)
             },
         ),

@@ -90,13 +90,12 @@ def fit(
     cases = [Case.of_one(r) for r in records]
     fold_models: list[Classifier] = []
     parts: list[tuple[NDArray[np.intp], Scores]] = []
-    # A label that only some folds hold would give the folds different heads: all learn the ones the whole set has.
     for number in range(n_folds):
         progress(f"fold {number + 1} of {n_folds}", number + 1, n_folds + 2)
-        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        inside, outside = np.flatnonzero(fold != number).tolist(), np.flatnonzero(fold == number)
         classifier = _new(config).fit([records[i] for i in inside], taxonomy)
         fold_models.append(classifier)
-        parts.append((outside, classifier.predict([cases[i] for i in outside])))
+        parts.append((outside, classifier.predict([cases[i] for i in outside.tolist()])))
     progress("fitting on all records", n_folds + 1, n_folds + 2)
     final = _new(config).fit(records, taxonomy)
     names = final.indicator_names
@@ -129,8 +128,8 @@ def fit(
     assessed: list[Assessment | None] = [None] * len(records)
     for classifier, (outside, _) in zip(fold_models, parts, strict=True):
         fold_info = info.model_copy(update={"indicator_names": classifier.indicator_names})
-        answers = ScreeningModel(classifier, fold_info, live_prevalence).assess([cases[i] for i in outside])
-        for i, answer in zip(outside, answers, strict=True):
+        answers = ScreeningModel(classifier, fold_info, live_prevalence).assess([cases[i] for i in outside.tolist()])
+        for i, answer in zip(outside.tolist(), answers, strict=True):
             assessed[i] = answer
     progress("done", n_folds + 2, n_folds + 2)
     return TrainingResult(

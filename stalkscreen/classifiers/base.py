@@ -161,9 +161,7 @@ class Classifier(Protocol):
     kind: ClassVar[str]
     indicator_names: tuple[str, ...]
 
-    def fit(
-        self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent
-    ) -> Self:
+    def fit(self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent) -> Self:
         """Learn from labelled incidents; unknown labels are left out. Deterministic for a given config."""
         ...
 

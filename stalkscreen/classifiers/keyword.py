@@ -68,9 +68,7 @@ class KeywordClassifier:
             for token in self._nlp.make_doc(word.rstrip("*"))
         ]
 
-    def fit(
-        self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent
-    ) -> Self:
+    def fit(self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent) -> Self:
         """Nothing to learn: returns itself."""
         return self
 
@@ -84,17 +82,13 @@ class KeywordClassifier:
             return np.where(np.array(test, dtype=bool), HIT, MISS).astype(float)
 
         groups = [{group for group, *_ in hits} for hits, _ in found]
-        four = np.stack([score([f"four:{name}" in g for g in groups]) for name in _FOUR], axis=1).reshape(
-            n, 4
-        )
+        four = np.stack([score([f"four:{name}" in g for g in groups]) for name in _FOUR], axis=1).reshape(n, 4)
         indicators = np.array(
             [[HIT if f"indicator:{name}" in g else MISS for name in self.indicator_names] for g in groups]
         ).reshape(n, k)
         cues = (four == HIT).sum(axis=1)
         behaviours = (indicators == HIT).sum(axis=1)
-        flagged = (
-            np.array(["stalking" in g for g in groups]) | (cues >= 3) | ((cues == 2) & (behaviours >= 1))
-        )
+        flagged = np.array(["stalking" in g for g in groups]) | (cues >= 3) | ((cues == 2) & (behaviours >= 1))
         stalking = score(list(flagged))
         family = np.repeat(
             ((1 - stalking) / (len(taxonomy.family_names) - 1))[:, None], len(taxonomy.family_names), axis=1
@@ -109,9 +103,7 @@ class KeywordClassifier:
             four=four,
             indicators=indicators,
             domestic=np.full(n, 0.5),
-            cyber=score(
-                [bool(g & {"indicator:digital_monitoring", "indicator:unwanted_contact"}) for g in groups]
-            ),
+            cyber=score([bool(g & {"indicator:digital_monitoring", "indicator:unwanted_contact"}) for g in groups]),
             relationship=relationship,
             spans=[spans for _, spans in found],
         )
@@ -149,7 +141,5 @@ class KeywordClassifier:
                 name for name in load_taxonomy().indicator_names if name in made._cues["indicators"]
             )
         except (OSError, ValueError, KeyError) as error:
-            raise ModelFormatError(
-                f"The keyword lists in {folder} cannot be read.", file=str(folder)
-            ) from error
+            raise ModelFormatError(f"The keyword lists in {folder} cannot be read.", file=str(folder)) from error
         return made

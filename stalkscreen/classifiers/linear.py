@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,15 +93,15 @@ def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float
     )
 
 
-def _vectoriser(analyzer: str, ngrams: tuple[int, int], terms: list[str] | None = None, **limits: Any) -> Any:
+def _vectoriser(analyzer: str, ngrams: tuple[int, int], terms: list[str] | None = None, **limits: int) -> Any:
     return TfidfVectorizer(
         analyzer=analyzer,
         ngram_range=ngrams,
         vocabulary=terms,
         lowercase=False,
-        token_pattern=r"\S+",
         sublinear_tf=True,
         dtype=np.float32,
+        **({"token_pattern": r"\S+"} if analyzer == "word" else {}),
         **limits,
     )
 
@@ -131,13 +131,11 @@ class LinearClassifier:
         self._families: tuple[str, ...] = ()
         self._relationships: tuple[str, ...] = ()
 
-    def fit(
-        self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent
-    ) -> Self:
+    def fit(self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent) -> Self:
         """Learn every head; takes seconds for a few thousand narratives on two cores."""
         steps = 4
         targets = Targets.of(records, taxonomy)
-        known = ~np.isnan(targets.indicators).all(axis=0)
+        known: NDArray[np.bool_] = ~np.all(np.isnan(targets.indicators), axis=0)
         self.indicator_names = tuple(n for n, k in zip(taxonomy.indicator_names, known, strict=True) if k)
         columns = np.flatnonzero(known)
         self._families, self._relationships = taxonomy.family_names, taxonomy.relationships
@@ -154,18 +152,14 @@ class LinearClassifier:
             },
             "clause_words": {"max_features": settings.max_clause_words},
         }
-        self._vectorisers = {n: _vectoriser(*_SPACES[n], **limits[n]) for n in _SPACES}
+        self._vectorisers = {n: _vectoriser(*_SPACES[n], None, **cast(dict[str, Any], limits[n])) for n in _SPACES}
         texts = [normalise(r.narrative) for r in records]
-        whole = sparse.hstack(
-            [self._vectorisers[n].fit_transform(texts) for n in ("words", "pieces")], format="csr"
-        )
+        whole = sparse.hstack([self._vectorisers[n].fit_transform(texts) for n in ("words", "pieces")], format="csr")
         progress("whole-text heads", 1, steps)
         self._text_heads = _fit_heads(whole, self._text_targets(targets, columns), settings.c)
         progress("clause heads", 2, steps)
         cut = [clauses(r.narrative) for r in records]
-        pieces = [
-            normalise(r.narrative[c.start : c.end]) for r, cs in zip(records, cut, strict=True) for c in cs
-        ]
+        pieces = [normalise(r.narrative[c.start : c.end]) for r, cs in zip(records, cut, strict=True) for c in cs]
         by_clause = self._vectorisers["clause_words"].fit_transform(pieces)
         self._clause_heads = _fit_heads(
             by_clause, self._clause_targets(records, cut, targets.indicators[:, columns]), settings.c_clause
@@ -186,12 +180,9 @@ class LinearClassifier:
         }
         heads |= {f"four_{name}": targets.four[:, i] for i, name in enumerate(FOUR)}
         heads |= {f"family:{n}": is_class(targets.family, i) for i, n in enumerate(self._families)}
+        heads |= {f"relationship:{n}": is_class(targets.relationship, i) for i, n in enumerate(self._relationships)}
         heads |= {
-            f"relationship:{n}": is_class(targets.relationship, i) for i, n in enumerate(self._relationships)
-        }
-        heads |= {
-            f"indicator:{n}": targets.indicators[:, c]
-            for n, c in zip(self.indicator_names, columns, strict=True)
+            f"indicator:{n}": targets.indicators[:, c] for n, c in zip(self.indicator_names, columns, strict=True)
         }
         return heads
 
@@ -231,9 +222,7 @@ class LinearClassifier:
         """Score cases; the narratives of a case of several incidents are read as one text, in order."""
         names = self._text_heads.names
         texts = [normalise("\n".join(i.narrative for i in case.incidents)) for case in cases]
-        whole = sparse.hstack(
-            [self._vectorisers[n].transform(texts) for n in ("words", "pieces")], format="csr"
-        )
+        whole = sparse.hstack([self._vectorisers[n].transform(texts) for n in ("words", "pieces")], format="csr")
         heads = dict(zip(names, self._text_heads.scores(whole).T, strict=True))
         spans = self._score_clauses(cases)
         best = np.array(
@@ -241,9 +230,7 @@ class LinearClassifier:
         ).reshape(len(cases), -1)
         if not self.indicator_names:
             best = np.zeros((len(cases), 0))
-        whole_text = (
-            np.array([heads[f"indicator:{n}"] for n in self.indicator_names]).reshape(-1, len(cases)).T
-        )
+        whole_text = np.array([heads[f"indicator:{n}"] for n in self.indicator_names]).reshape(-1, len(cases)).T
 
         def normed(prefix: str, classes: Sequence[str]) -> Floats:
             table = np.stack([heads[f"{prefix}:{n}"] for n in classes], axis=1)
@@ -276,9 +263,7 @@ class LinearClassifier:
         if pieces:
             scores = self._clause_heads.scores(self._vectorisers["clause_words"].transform(pieces))
             for (c, i, piece), row in zip(places, scores, strict=True):
-                spans[c].append(
-                    ScoredSpan(i, piece.start, piece.end, row[:k], float(row[2 * k]), row[k : 2 * k])
-                )
+                spans[c].append(ScoredSpan(i, piece.start, piece.end, row[:k], float(row[2 * k]), row[k : 2 * k]))
         return spans
 
     def save(self, folder: Path) -> None:
@@ -320,9 +305,7 @@ class LinearClassifier:
                 made._vectorisers[name] = _vectoriser(analyzer, ngrams, terms[name])
                 made._vectorisers[name].idf_ = arrays[f"idf_{name}"]
             made._text_heads, made._clause_heads = (
-                _Heads(
-                    tuple(about[f"{n}_heads"]), arrays[f"{n}_weights"].astype(np.float32), arrays[f"{n}_bias"]
-                )
+                _Heads(tuple(about[f"{n}_heads"]), arrays[f"{n}_weights"].astype(np.float32), arrays[f"{n}_bias"])
                 for n in ("text", "clause")
             )
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:

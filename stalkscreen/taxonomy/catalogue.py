@@ -108,9 +108,7 @@ class Taxonomy(Entry):
             UnknownNameError: `label_version` is not two numbers with a dot, such as "1.0".
         """
         if not re.fullmatch(r"[0-9]+\.[0-9]+", label_version):
-            raise UnknownNameError(
-                "label_version must be two numbers with a dot, such as '1.0'", field="label_version"
-            )
+            raise UnknownNameError("label_version must be two numbers with a dot, such as '1.0'", field="label_version")
         limit = _version_key(label_version)
         return tuple(i.name for i in self.indicators if i.since and _version_key(i.since) <= limit)
 

@@ -52,9 +52,7 @@ NEVER_SAID = re.compile(
 
 def _kept_wording(text: str) -> str:
     if found := NEVER_SAID.search(text):
-        raise ValueError(
-            f"says {found.group()!r}; a reviewer is never shown that word (labelling guide, section 9)"
-        )
+        raise ValueError(f"says {found.group()!r}; a reviewer is never shown that word (labelling guide, section 9)")
     return text
 
 

@@ -137,9 +137,7 @@ def _read_indicators(folder: Path) -> tuple[Indicator, ...]:
         indicator = _parse(path, Indicator)
         if indicator.name in by_name:
             other = by_name[indicator.name].name
-            _refuse(
-                path, "name", f"is {indicator.name!r}, already used by {other}; each name may appear once"
-            )
+            _refuse(path, "name", f"is {indicator.name!r}, already used by {other}; each name may appear once")
         if indicator.name != path.stem:
             _refuse(
                 path,
