@@ -8,8 +8,6 @@ measured has the value null. No narrative text is in any of them.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import tempfile
 from collections import Counter
@@ -21,25 +19,14 @@ import numpy as np
 
 from evaluation import labels
 from evaluation.behaviour import contrast_pairs, invariance_pairs
-from evaluation.columns import Columns, Json, check_aligned, flags_of, read_columns, title_of
+from evaluation.columns import Columns, Json, check_aligned, flags_of, read_columns
+from evaluation.error_list import errors_csv, worst_errors
 from evaluation.misidentification import comparison, misidentification
+from evaluation.operating import ThresholdInfo, at_threshold, calibration_figures, threshold_table
 from evaluation.slices import presumption, slices
 from stalkscreen.classifiers.base import Targets
 from stalkscreen.errors import ConfigError
-from stalkscreen.metrics import (
-    Rate,
-    TruthTable,
-    alerts_a_day,
-    calibration,
-    live_figures,
-    precision_at,
-    ranking,
-    rate,
-    rates,
-    share,
-    shift_prevalence,
-    truth_table,
-)
+from stalkscreen.metrics import ranking, share
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 
@@ -51,17 +38,6 @@ DAILY_VOLUME = 1200
 
 LIVE_PREVALENCE = 0.008
 """Share of stalking in that stream (domain facts, section 6: 10 of 1,200 a day)."""
-
-LIVE_NEAR_MISS_SHARE = 0.10
-"""Share of what is not stalking in a live stream that is near to it: about 38 harassment and communications offences
-and 83 domestic incidents among 1,200 a day (domain facts, section 6: 38 a day for an average force; 1.3 million domestic
-incidents a year over 43 forces). An estimate, shown beside the set's own mix and never instead of it."""
-
-GRID = tuple(round(0.01 * step, 2) for step in range(1, 100))
-"""Thresholds of the table beside the model's own."""
-
-WORST_ERRORS = 20
-"""Errors of each sort listed by id in the report; `errors.csv` has all."""
 
 LIMITS = (
     "A record without a flag is not a record without stalking. No flag means nothing about anybody's safety.",
@@ -91,23 +67,6 @@ SEEN_LIMIT = (
     "These records, or some of them, were used to train the model. The figures are better than on new records and must "
     "not be used to judge it."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdInfo:
-    """Where the model cuts.
-
-    Attributes:
-        review: At or above it a record is flagged; on the calibrated probability, 0..1.
-        high: At or above it a flagged record is in the band `high`.
-        prevalence: Share of stalking at which the probability is calibrated, 0..1.
-        note: How it came about where that needs saying (such as one threshold a fold); empty otherwise.
-    """
-
-    review: float
-    high: float
-    prevalence: float
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +142,8 @@ def evaluate(
         "model": _model(assessments, threshold),
         "live": {"prevalence": live_prevalence, "daily_volume": daily_volume},
         "misidentification": misidentification(columns, flags),
-        "at_threshold": _at_threshold(columns, live_prevalence, daily_volume),
-        "thresholds": _threshold_table(columns, threshold, live_prevalence, daily_volume),
+        "at_threshold": at_threshold(columns, live_prevalence, daily_volume),
+        "thresholds": threshold_table(columns, threshold, live_prevalence, daily_volume),
         "ranking": {
             key: estimate.to_json_dict()
             for key, estimate in ranking(columns.stalking, columns.probability, columns.group).items()
@@ -196,13 +155,13 @@ def evaluate(
         "other_answers": labels.other_answers(columns, targets, assessments, taxonomy),
         "slices": slices(records, columns),
         "presumption": presumption(records, columns),
-        "calibration": _calibration(columns, threshold),
+        "calibration": calibration_figures(columns, threshold),
         "behaviour": {
             "contrast": contrast_pairs(records, columns),
             "invariance": invariance_pairs(records, columns),
             "perturbations": None if perturbations is None else list(perturbations),
         },
-        "errors": _worst(records, columns),
+        "errors": worst_errors(records, columns),
         "comparison": comparison(columns, flags, scores, live_prevalence),
         "limits": [
             *([SEEN_LIMIT] if seen_in_training else []),
@@ -252,7 +211,7 @@ def _describe(
 
 
 def _model(assessments: Sequence[Assessment], threshold: ThresholdInfo) -> Json:
-    stamps = {a.model for a in assessments} if len(assessments) < 1000 else {a.model for a in assessments[::97]}
+    stamps = {id(a.model): a.model for a in assessments}.values()
     return {
         "name": "stalkscreen",
         "versions": sorted({stamp.version for stamp in stamps}),
@@ -266,166 +225,6 @@ def _model(assessments: Sequence[Assessment], threshold: ThresholdInfo) -> Json:
             "note": threshold.note,
         },
     }
-
-
-def _mixed_false_flag(ordinary: Rate, near_miss: Rate) -> Rate | None:
-    """False flags where `LIVE_NEAR_MISS_SHARE` of what is not stalking is near to it; its counts are the two sums."""
-    if ordinary.value is None or near_miss.value is None:
-        return None
-    share_of = (1 - LIVE_NEAR_MISS_SHARE, LIVE_NEAR_MISS_SHARE)
-
-    def mixed(a: float | None, b: float | None) -> float:
-        return share_of[0] * (a or 0.0) + share_of[1] * (b or 0.0)
-
-    return Rate(
-        ordinary.n + near_miss.n,
-        ordinary.of + near_miss.of,
-        mixed(ordinary.value, near_miss.value),
-        mixed(ordinary.low, near_miss.low),
-        mixed(ordinary.high, near_miss.high),
-    )
-
-
-def _at_threshold(columns: Columns, live_prevalence: float, daily_volume: int) -> Json:
-    """The headline figures at the model's own flags, and what they become in a live stream."""
-    yes, flag = columns.positive, columns.flag
-    found = rates(
-        int((flag & yes).sum()), int((flag & ~yes).sum()), int((~flag & ~yes).sum()), int((~flag & yes).sum())
-    )
-    by_stratum = {name: share(flag, ~yes & (columns.stratum == name)) for name in ("ordinary", "near_miss")}
-    unnamed = ~yes & (columns.stratum != "ordinary") & (columns.stratum != "near_miss")
-    mixed = _mixed_false_flag(by_stratum["ordinary"], by_stratum["near_miss"])
-    live = [
-        {
-            "mix": "this_set",
-            "title": "What is not stalking is mixed as in this set",
-            **live_figures(found["recall"], found["false_flag"], live_prevalence, daily_volume),
-        }
-    ]
-    if mixed is not None and not unnamed.any():
-        live.append(
-            {
-                "mix": "assumed_live",
-                "title": f"{1 - LIVE_NEAR_MISS_SHARE:.0%} of what is not stalking is ordinary, "
-                f"{LIVE_NEAR_MISS_SHARE:.0%} near misses (an estimate)",
-                **live_figures(found["recall"], mixed, live_prevalence, daily_volume),
-            }
-        )
-    return {
-        "flagged": share(flag, np.ones(len(flag), dtype=bool)).to_json_dict(),
-        **{name: value.to_json_dict() for name, value in found.items()},
-        "false_flag_by_stratum": {
-            **{name: value.to_json_dict() for name, value in by_stratum.items()},
-            "unknown": share(flag, unnamed).to_json_dict(),
-        },
-        "live": live,
-    }
-
-
-def _threshold_row(table: TruthTable, at: float, use: str, prevalence: float, volume: int) -> Json:
-    found = table.at(at)
-    recall, false_flag = found["recall"].value, found["false_flag"].value
-    known = recall is not None and false_flag is not None
-    return {
-        "threshold": at,
-        "use": use,
-        **{name: found[name].to_json_dict() for name in ("precision", "recall", "specificity", "false_flag")},
-        "precision_at_live": precision_at(recall or 0.0, false_flag or 0.0, prevalence) if known else None,
-        "alerts_a_day": alerts_a_day(recall or 0.0, false_flag or 0.0, prevalence, volume) if known else None,
-    }
-
-
-def _threshold_table(
-    columns: Columns, threshold: ThresholdInfo, live_prevalence: float, daily_volume: int
-) -> list[Json]:
-    """Rows at `GRID` and at the model's own thresholds, rising; `use` is `review`, `high` or empty."""
-    table = truth_table(columns.stalking, columns.probability)
-    cuts = [(at, "") for at in GRID if at not in (threshold.review, threshold.high)]
-    cuts += [(threshold.review, "review"), (threshold.high, "high")]
-    return [_threshold_row(table, at, use, live_prevalence, daily_volume) for at, use in sorted(cuts)]
-
-
-def _calibration(columns: Columns, threshold: ThresholdInfo) -> Json:
-    """Calibration as given and, where the set's prevalence differs, re-weighted to the set's."""
-    given = calibration(columns.stalking, columns.probability)
-    here = float(columns.stalking.mean()) if len(columns.stalking) else 0.0
-    shifted = calibration(columns.stalking, shift_prevalence(columns.probability, threshold.prevalence, here))
-    return {
-        "ece": given.ece,
-        "brier": given.brier,
-        "ece_at_this_prevalence": shifted.ece,
-        "bins": [
-            {"low": b.low, "high": b.high, "mean": b.mean, "observed": b.observed.to_json_dict()} for b in given.bins
-        ],
-    }
-
-
-def _worst(records: Sequence[LabelledIncident], columns: Columns) -> Json:
-    missed, false = _errors(columns)
-    return {
-        name: {
-            "count": len(rows),
-            "worst": [
-                {"incident_id": records[row].incident_id, "probability": float(columns.probability[row])}
-                for row in rows[:WORST_ERRORS]
-            ],
-        }
-        for name, rows in (("missed", missed), ("falsely_flagged", false))
-    }
-
-
-def _errors(columns: Columns) -> tuple[list[int], list[int]]:
-    """Rows missed, least likely first, and rows falsely flagged, likeliest first."""
-    missed = np.flatnonzero(columns.positive & ~columns.flag)
-    false = np.flatnonzero(~columns.positive & columns.flag)
-    missed = missed[np.argsort(columns.probability[missed], kind="stable")]
-    false = false[np.argsort(-columns.probability[false], kind="stable")]
-    return missed.tolist(), false.tolist()
-
-
-ERROR_COLUMNS = (
-    "incident_id",
-    "error",
-    "probability",
-    "threshold",
-    "family_truth",
-    "family_top",
-    "recorded_offence",
-    "source_type",
-    "relationship",
-)
-"""Columns of `errors.csv`. Never the narrative."""
-
-
-def inert(value: str | None) -> str:
-    """A cell that no spreadsheet runs as a formula: one that starts like one gets an apostrophe before it."""
-    text = value or ""
-    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} or text[:1] in {"\t", "\r", "\n"} else text
-
-
-def errors_csv(records: Sequence[LabelledIncident], assessments: Sequence[Assessment], review_threshold: float) -> str:
-    """Every missed and falsely flagged record as CSV, worst first, without any text of the record."""
-    columns = read_columns(records, assessments, load_taxonomy())
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(ERROR_COLUMNS)
-    for error, rows in zip(("missed", "falsely_flagged"), _errors(columns), strict=True):
-        for row in rows:
-            record, assessment = records[row], assessments[row]
-            writer.writerow(
-                [
-                    inert(record.incident_id),
-                    error,
-                    f"{assessment.stalking.probability:.4f}",
-                    f"{review_threshold:.4f}",
-                    inert(record.offence_family),
-                    assessment.offence_family.top,
-                    inert(title_of(record.recorded_offence)),
-                    inert(record.source_type),
-                    inert(record.relationship),
-                ]
-            )
-    return buffer.getvalue()
 
 
 def write(

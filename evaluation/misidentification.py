@@ -12,6 +12,8 @@ import numpy as np
 
 from evaluation.columns import Columns, Json
 from stalkscreen.metrics import (
+    Bools,
+    Floats,
     grouped_rate,
     mcnemar,
     precision_at,

@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 """Where `models/` and the MLflow store live by default: the folder that holds the packages."""
 
 DEFAULT_LIVE_PREVALENCE = 0.008
-"""Share of stalking in a force's daily stream: about 10 in 1,200 records (docs/reference/domain-facts.md, section 6)."""
+"""Share of stalking in a force's daily stream: about 10 in 1,200 (docs/reference/domain-facts.md, section 6)."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 

@@ -197,7 +197,7 @@ class ScreeningModel:
         return raw if platt is None else platt(raw)
 
     def at_live(self, probability: float) -> float:
-        """Bayes' rule from the training prevalence to the live one (Saerens et al. 2002, one class against the rest)."""
+        """Bayes' rule from the training prevalence to the live one (Saerens et al. 2002)."""
         p, q = self.info.prevalence, self.live_prevalence
         odds_for = probability * q / p
         odds_against = (1 - probability) * (1 - q) / (1 - p)
