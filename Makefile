@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements/constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Train, evaluate, gate, promote if nothing better is released, screen examples
-	@$(BIN)/python -m evaluation.demo
+	@$(BIN)/python -m stalkscreen.demo
 
 test: $(STAMP) ## Run the tests
 	@$(BIN)/python -m pytest -q

@@ -27,6 +27,7 @@ from stalkscreen.schema import (
     Band,
     Case,
     ContextAnswer,
+    Family,
     FamilyAnswer,
     FourAnswer,
     IndicatorAnswer,
@@ -278,7 +279,8 @@ class ScreeningModel:
         shares = others / others.sum() * (1 - stalking)
         shares[names.index("stalking")] = stalking
         probabilities = {name: float(share) for name, share in zip(names, shares, strict=True)}
-        return FamilyAnswer(top=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities)
+        top = cast(Family, names[int(np.argmax(shares))])
+        return FamilyAnswer(top=top, probabilities=probabilities)
 
     def _span(self, case: Case, start: int, end: int, incident: int) -> Span:
         record = case.incidents[incident]

@@ -25,8 +25,7 @@ CLAUSE_MAX_TOKENS = 24
 _TOKEN = re.compile(r"\w+(?:['’./-]\w+)*|[^\w\s]+")
 _END = re.compile(r"[.!?…]+['\"”’)]*$")
 _ABBREVIATIONS = frozenset(
-    ["mr", "mrs", "ms", "dr", "st", "rd", "ave", "no", "approx", "re", "ref", "inc", "e.g", "i.e", "etc"]
-    + ["sgt", "insp", "pc", "dc", "ds", "pcso"]
+    "mr mrs ms dr st rd ave no approx re ref inc e.g i.e etc sgt insp pc dc ds pcso".split()  # noqa: SIM905
 )
 _BREAK_BEFORE = frozenset(
     ["and", "but", "then", "so", "because", "while", "when", "after", "although", "who", "which", "that", "where"]

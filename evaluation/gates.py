@@ -1,0 +1,196 @@
+"""The release gates: what may ship, read from `gates.toml` and applied to cross-validated figures.
+
+In: `metrics.json` and out-of-fold scores of a candidate, and the same of the released model where there is one.
+Out: one result a gate, each `pass`, `fail` or `not_applicable` with a sentence. To add a gate, add an entry there.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from stalkscreen.errors import ConfigError
+from stalkscreen.metrics import recall_at_false_flag
+from stalkscreen.schema import Assessment, LabelledIncident
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+SCORES = "cv_scores.csv"
+"""File of out-of-fold scores beside a model: `incident_id`, `stalking` (0 or 1), `probability`. No text."""
+
+
+class Gate(BaseModel):
+    """One limit on one figure of `metrics.json`; exactly one of `at_least` and `at_most` is set."""
+
+    model_config = _FROZEN
+
+    name: str
+    title: str
+    figure: str
+    reason: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Gate:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("needs exactly one of at_least and at_most")
+        return self
+
+
+class ReleasedGate(BaseModel):
+    """How a candidate is compared with the released model.
+
+    Attributes:
+        false_flag: Share of all that is not stalking that may be flagged where recall is read off.
+        tolerance: Largest loss of recall that still passes.
+        min_common: Fewest records both must have scored.
+        better_by: Gain of recall from which a candidate counts as better.
+        reason: Why these.
+    """
+
+    model_config = _FROZEN
+
+    false_flag: float
+    tolerance: float
+    min_common: int
+    better_by: float
+    reason: str
+
+
+class Gates(BaseModel):
+    """The whole file."""
+
+    model_config = _FROZEN
+
+    gate: tuple[Gate, ...]
+    released: ReleasedGate
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> Gates:
+        """Parse `gates.toml`.
+
+        Raises:
+            ConfigError: Not readable, an unknown key, a missing limit or reason.
+        """
+        path = path or Path(__file__).with_name("gates.toml")
+        try:
+            return cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise ConfigError(f"{path.name} is wrong: {error}", file=str(path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """Outcome of one gate, with a sentence for people."""
+
+    name: str
+    status: Literal["pass", "fail", "not_applicable"]
+    sentence: str
+
+    def to_json_dict(self) -> dict[str, str]:
+        """As the report shows it."""
+        return asdict(self)
+
+
+def look_up(metrics: Mapping[str, Any], path: str) -> float | None:
+    """The figure at a dotted path; None when any step is missing or null."""
+    value: Any = metrics
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def run_gates(
+    metrics: Mapping[str, Any], scores: Mapping[str, tuple[int, float]], released: Path | None, gates: Gates
+) -> list[GateResult]:
+    """Apply every gate.
+
+    Args:
+        metrics: Cross-validated figures of the candidate.
+        scores: Its out-of-fold scores, see `read_scores`.
+        released: Folder of the released model, or None.
+        gates: See `Gates.read`.
+    """
+    results = []
+    for gate in gates.gate:
+        value = look_up(metrics, gate.figure)
+        limit = gate.at_least if gate.at_least is not None else gate.at_most
+        assert limit is not None
+        wanted = f"at {'least' if gate.at_least is not None else 'most'} {limit:g} is needed"
+        if value is None:
+            results.append(GateResult(gate.name, "not_applicable", f"{gate.title}: not measured here; {wanted}."))
+            continue
+        holds = value >= limit if gate.at_least is not None else value <= limit
+        sentence = f"{gate.title} is {value:.3f}; {wanted}." + ("" if holds else f" {gate.reason}")
+        results.append(GateResult(gate.name, "pass" if holds else "fail", sentence))
+    return [*results, _against_released(scores, released, gates.released)]
+
+
+def compare_with_released(
+    scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate
+) -> tuple[float, float, int] | None:
+    """Recall of candidate and released model on the records both scored, and how many; None when not comparable."""
+    path = released / "evaluation" / SCORES if released else None
+    if path is None or not path.is_file():
+        return None
+    others = read_scores(path)
+    common = [i for i in scores if i in others and scores[i][0] == others[i][0]]
+    if len(common) < rule.min_common:
+        return None
+    truth = np.array([scores[i][0] for i in common])
+    recalls = [
+        recall_at_false_flag(truth, np.array([table[i][1] for i in common]), rule.false_flag)[1].value
+        for table in (scores, others)
+    ]
+    if recalls[0] is None or recalls[1] is None:
+        return None
+    return recalls[0], recalls[1], len(common)
+
+
+def is_better(scores: Mapping[str, tuple[int, float]], released: Path | None, gates: Gates) -> bool:
+    """Whether the candidate should replace the released model without being asked to: none is released, or it gains."""
+    if released is None:
+        return True
+    found = compare_with_released(scores, released, gates.released)
+    return found is not None and found[0] - found[1] >= gates.released.better_by
+
+
+def _against_released(scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate) -> GateResult:
+    name = "released"
+    if released is None:
+        return GateResult(name, "not_applicable", "No model is released yet; there is nothing to compare with.")
+    found = compare_with_released(scores, released, rule)
+    if found is None:
+        return GateResult(
+            name,
+            "not_applicable",
+            f"The released model scored too few of these records out of fold (at least {rule.min_common} are needed).",
+        )
+    new, old, rows = found
+    sentence = (
+        f"On {rows:,} records both scored out of fold, recall where {rule.false_flag:.0%} of all else is flagged is "
+        f"{new:.3f}, the released model's {old:.3f}; a loss of up to {rule.tolerance:g} passes."
+    )
+    return GateResult(name, "pass" if new >= old - rule.tolerance else "fail", sentence)
+
+
+def write_scores(records: Sequence[LabelledIncident], assessments: Sequence[Assessment], path: Path) -> None:
+    """Write out-of-fold scores: ids, labels and probabilities, no text."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["incident_id", "stalking", "probability"])
+        for record, assessment in zip(records, assessments, strict=True):
+            writer.writerow([record.incident_id, int(record.stalking), f"{assessment.stalking.probability:.6f}"])
+
+
+def read_scores(path: Path) -> dict[str, tuple[int, float]]:
+    """Read what `write_scores` wrote: id to label and probability."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {r["incident_id"]: (int(r["stalking"]), float(r["probability"])) for r in csv.DictReader(stream)}

@@ -1,0 +1,86 @@
+"""Promote a registered version: gates, alias, model card, released folder.
+
+In: a version number. Out: `models/<kind>-<digest8>/` with the model, its cross-validated figures and its card; the
+alias `champion`; and its name in `models/RELEASED`, which nothing else writes. Nothing is changed when a gate fails.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluation.gates import SCORES, GateResult, Gates, read_scores, run_gates
+from evaluation.model_card import model_card
+from stalkscreen import tracking
+from stalkscreen.config import Settings
+from stalkscreen.errors import GateFailedError, ModelFormatError
+from stalkscreen.model import folder_digest, read_info
+from stalkscreen.references import RELEASED, released_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What `promote` did.
+
+    Attributes:
+        folder: The released folder.
+        gates: Outcome of every gate.
+    """
+
+    folder: Path
+    gates: Sequence[GateResult]
+
+
+def released_or_none(settings: Settings) -> Path | None:
+    """Folder of the released model, or None when nothing is released."""
+    try:
+        return released_folder(settings)
+    except ModelFormatError:
+        return None
+
+
+def promote(version: str, settings: Settings) -> Promotion:
+    """Release a version if the gates let it.
+
+    Raises:
+        UnknownNameError: No such version.
+        GateFailedError: One or more gates failed; the message says which and why.
+    """
+    run_id = tracking.run_of(version, settings)
+    source = tracking.download_model(version, settings)
+    figures = tracking.download_evaluation(run_id, settings)
+    metrics = json.loads((figures / "metrics.json").read_text(encoding="utf-8"))
+    info = read_info(source)
+    name = f"{info.kind}-{folder_digest(source)[:8]}"
+    target = settings.models / name
+    released = released_or_none(settings)
+    others = None if released == target else released
+    gates = run_gates(metrics, read_scores(figures / SCORES), others, Gates.read())
+    failed = [g for g in gates if g.status == "fail"]
+    if failed:
+        raise GateFailedError(
+            f"Version {version} was not promoted; {len(failed)} of {len(gates)} gates failed:\n"
+            + "\n".join(f"  {g.name}: {g.sentence}" for g in failed),
+            gates=[g.name for g in failed],
+        )
+    settings.models.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=settings.models))
+        try:
+            shutil.copytree(source, building, dirs_exist_ok=True)
+            shutil.copytree(figures, building / "evaluation", dirs_exist_ok=True)
+            (building / "MODEL_CARD.md").write_text(model_card(info, metrics, gates), encoding="utf-8")
+            building.chmod(0o755)
+            building.replace(target)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+    marker = settings.models / f".{RELEASED}.new"
+    marker.write_text(name + "\n", encoding="utf-8")
+    marker.replace(settings.models / RELEASED)
+    tracking.set_champion(version, settings)
+    return Promotion(target, gates)

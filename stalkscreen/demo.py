@@ -1,0 +1,114 @@
+"""`make demo`: the whole path on the committed data, from a labelled file to assessed examples.
+
+Trains and registers a candidate, evaluates it (cross-validated on the corpus; on the public cases apart), runs the
+gates, promotes it where nothing better is released, and screens the example incidents with the released model.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+
+import click
+
+from stalkscreen.config import CHECKOUT, Settings
+from stalkscreen.errors import StalkscreenError
+
+CORPUS = CHECKOUT / "data" / "synthetic" / "narratives.jsonl"
+PUBLIC = CHECKOUT / "data" / "public_cases" / "public_cases.jsonl"
+EXAMPLES = CHECKOUT / "data" / "examples" / "incidents.csv"
+CONFIG = CHECKOUT / "training" / "configs" / "linear.toml"
+OUT = CHECKOUT / "out" / "demo"
+SHOWN = 3
+
+
+def run(settings: Settings) -> int:
+    """Run the demo and answer with the exit code: 0, or 1 when a gate failed."""
+    from evaluation.gates import Gates, is_better, run_gates
+    from evaluation.release import promote, released_or_none
+    from evaluation.report import render_report
+    from stalkscreen import tracking
+    from stalkscreen.cli import readable
+    from stalkscreen.references import load_model
+    from stalkscreen.schema import Assessment
+    from stalkscreen.screening import screen_file
+    from stalkscreen.workflow import evaluate_on, headline, train_and_register
+
+    began = time.monotonic()
+    _say("1. Train on the committed corpus and register the run")
+    trained = train_and_register([CORPUS], CONFIG, settings)
+    click.echo(trained.summary)
+
+    _say("2. Evaluate on the public cases (never trained on) and run the gates")
+    public = evaluate_on(trained.model, [PUBLIC], settings)
+    released = released_or_none(settings)
+    gates = Gates.read()
+    results = run_gates(trained.metrics, trained.scores, released, gates)
+    OUT.mkdir(parents=True, exist_ok=True)
+    report = OUT / "report.html"
+    report.write_text(
+        render_report([trained.metrics, public], trained.metrics["model"], [r.to_json_dict() for r in results]),
+        encoding="utf-8",
+    )
+    (OUT / "public_metrics.json").write_text(json.dumps(public, indent=1), encoding="utf-8")
+    tracking.log_evaluation(
+        trained.run_id, "demo", OUT, {f"public.{k}": v for k, v in headline(public).items()}, settings
+    )
+    for result in results:
+        click.echo(f"{result.status.replace('_', ' '):>14}  {result.name}: {result.sentence}")
+    failed = [r for r in results if r.status == "fail"]
+    if failed:
+        click.echo(f"{len(failed)} gates failed: version {trained.version} stays candidate. Report: {report}", err=True)
+        return 1
+
+    _say("3. Promote, where nothing better is released")
+    if is_better(trained.scores, released, gates):
+        click.echo(f"Released: {promote(trained.version, settings).folder}")
+    else:
+        click.echo(
+            f"Version {trained.version} is no better than the released {released.name if released else '?'}: it stays "
+            f"candidate. `stalkscreen promote {trained.version}` would release it all the same."
+        )
+
+    _say("4. Screen the example incidents with the released model")
+    screened = OUT / "screened.jsonl"
+    summary = screen_file(EXAMPLES, screened, load_model(None, settings))
+    click.echo(str(summary))
+    lines = screened.read_text(encoding="utf-8").splitlines()
+    with EXAMPLES.open(encoding="utf-8", newline="") as stream:
+        narratives = {row["incident_id"]: row["narrative"] for row in csv.DictReader(stream)}
+    for line in lines[:SHOWN]:
+        answer = json.loads(line)
+        click.echo(f"\n{answer['incident_id']}: {narratives[answer['incident_id']]}")
+        click.echo(readable(Assessment.model_validate(answer)))
+
+    _say(f"Done in {time.monotonic() - began:.0f} s")
+    click.echo(
+        f"Report:       {report}\n"
+        "Serve:        make serve     then  curl -s localhost:3000/v1/screen -H 'Content-Type: application/json' "
+        '-d \'{"incident_id": "A1", "narrative": "…"}\'\n'
+        "MLflow:       make ui        then  http://127.0.0.1:5000\n"
+        "Your file:    .venv/bin/stalkscreen screen incidents.csv --out assessed.csv\n"
+        "Retrain:      .venv/bin/stalkscreen train --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN,"
+        "stalking=IS_STALKING --config training/configs/linear.toml"
+    )
+    return 0
+
+
+def _say(title: str) -> None:
+    click.echo(f"\n== {title}")
+
+
+def main() -> None:
+    """Entry point of `make demo`."""
+    try:
+        sys.exit(run(Settings.from_env()))
+    except StalkscreenError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""What a command does when more than one stage takes part: training with its evaluation, evaluation of files.
+
+Like `cli.py` it may import the stages, and does so inside functions; nothing else imports it but the command line and
+the demo.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stalkscreen.config import Settings, TrainConfig
+from stalkscreen.dataset import Columns, LabelledSet, read_labelled
+from stalkscreen.errors import ConfigError
+from stalkscreen.model import ScreeningModel, keyword_model
+from stalkscreen.progress import stages
+from stalkscreen.references import load_model, resolve
+from stalkscreen.schema import Assessment, Case
+
+if TYPE_CHECKING:
+    from evaluation.evaluate import DatasetInfo
+
+Json = dict[str, Any]
+CHUNK = 500
+"""Records assessed at a time, so that memory does not grow with the set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A registered training run.
+
+    Attributes:
+        run_id: MLflow run.
+        version: Registered version, alias `candidate`.
+        model: As registered.
+        metrics: Cross-validated figures.
+        scores: Out-of-fold scores: id to label and probability.
+        summary: The headline in a few lines.
+    """
+
+    run_id: str
+    version: str
+    model: ScreeningModel
+    metrics: Json
+    scores: dict[str, tuple[int, float]]
+    summary: str
+
+
+def read_labels(paths: Sequence[Path], columns: str | None) -> LabelledSet:
+    """Read and check labelled files, and say on stderr what was noticed."""
+    import click
+
+    labelled = read_labelled(paths, Columns.parse(columns) if columns else None)
+    for note in labelled.notes:
+        click.echo(f"Note: {note}", err=True)
+    return labelled
+
+
+def describe(paths: Sequence[Path], labelled: LabelledSet, grouping: str) -> DatasetInfo:
+    """What the files are: from `dataset.toml` beside them (name, synthetic, note), else their names."""
+    from evaluation.evaluate import DatasetInfo
+
+    abouts: list[Mapping[str, Any]] = []
+    for folder in dict.fromkeys(p.parent for p in paths):
+        about = folder / "dataset.toml"
+        if about.is_file():
+            try:
+                abouts.append(tomllib.loads(about.read_text(encoding="utf-8")))
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigError(f"{about} is not valid TOML: {error}.", file=str(about)) from error
+    return DatasetInfo(
+        name=" and ".join(a["name"] for a in abouts) or ", ".join(p.name for p in paths),
+        sha256=[f["sha256"] for f in labelled.files],
+        synthetic=bool(abouts) and all(a.get("synthetic", False) for a in abouts),
+        grouping=grouping,
+        note=" ".join(a["note"] for a in abouts if a.get("note")),
+    )
+
+
+def assess_all(model: ScreeningModel, labelled: LabelledSet) -> list[Assessment]:
+    """Every record judged alone, in order."""
+    records = labelled.records
+    return [
+        answer
+        for at in range(0, len(records), CHUNK)
+        for answer in model.assess([Case.of_one(r) for r in records[at : at + CHUNK]])
+    ]
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The figures that stand for a run in lists and in MLflow; those not measured are left out."""
+    at = metrics["at_threshold"]
+    found = {
+        "auc": metrics["ranking"]["auc"]["value"],
+        "average_precision": metrics["ranking"]["average_precision"]["value"],
+        "recall": at["recall"]["value"],
+        "precision": at["precision"]["value"],
+        "false_flag": at["false_flag"]["value"],
+        "ordinary_flagged": at["false_flag_by_stratum"]["ordinary"]["value"],
+        "near_miss_flagged": at["false_flag_by_stratum"]["near_miss"]["value"],
+        "calibration_error": metrics["calibration"]["ece"],
+        "contrast_ranked_right": metrics["behaviour"]["contrast"]["ranked_right"]["value"],
+        "invariance_flips": metrics["behaviour"]["invariance"]["flips"]["value"],
+    }
+    return {key: float(value) for key, value in found.items() if value is not None}
+
+
+def train_and_register(
+    data: Sequence[Path],
+    config_path: Path,
+    settings: Settings,
+    *,
+    columns: str | None = None,
+    holdout: Sequence[Path] = (),
+) -> Trained:
+    """Check, fit, evaluate, track and register. Nothing is registered when anything before fails.
+
+    Raises:
+        DataError, LeakageError: See `read_labelled` and `training.splits.check_holdout`.
+        ConfigError: The config or a setting is wrong.
+    """
+    from evaluation.evaluate import ThresholdInfo, evaluate, write
+    from evaluation.gates import SCORES, read_scores, write_scores
+    from stalkscreen import tracking
+    from training import splits
+    from training.train import fit
+
+    config = TrainConfig.read(config_path)
+    labelled = read_labels(data, columns)
+    held_out = read_labels(holdout, columns) if holdout else None
+    if held_out is not None:
+        splits.check_holdout(labelled.records, held_out.records, config.validation.near_duplicate)
+    result = fit(
+        labelled.records,
+        config,
+        files=labelled.files,
+        data_hash=labelled.data_hash,
+        model_version=tracking.next_version(settings),
+        live_prevalence=settings.live_prevalence,
+        progress=stages("training"),
+    )
+    model = result.model
+    cuts = model.thresholds
+    folds = f"{int(result.fold.max()) + 1} folds kept apart by {result.grouping}"
+    metrics = evaluate(
+        labelled.records,
+        result.cross_validated,
+        threshold=ThresholdInfo(cuts.review, cuts.high, model.prevalence, f"chosen on out-of-fold scores, {folds}"),
+        dataset=describe(data, labelled, result.grouping),
+        seen_in_training=False,
+        baselines={"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)},
+        live_prevalence=settings.live_prevalence,
+    )
+    figures = headline(metrics)
+    model.info = model.info.model_copy(update={"headline": figures})
+    logged = {f"cv.{key}": value for key, value in figures.items()}
+    parts: list[Json] = []
+    if held_out is not None:
+        part = _evaluate_set(model, held_out, holdout, settings)
+        parts.append(part)
+        logged |= {f"holdout.{key}": value for key, value in headline(part).items()}
+    with tempfile.TemporaryDirectory(prefix="stalkscreen-") as scratch:
+        folder, evaluation = Path(scratch) / "model", Path(scratch) / "evaluation"
+        model.save(folder)
+        write(metrics, labelled.records, result.cross_validated, evaluation, further_parts=parts)
+        write_scores(labelled.records, result.cross_validated, evaluation / SCORES)
+        scores = read_scores(evaluation / SCORES)
+        run_id = tracking.record_run(
+            model,
+            settings=settings,
+            params=_flat(config.model_dump(mode="json")) | {"grouping": result.grouping},
+            metrics=logged,
+            frame=_labels_only(labelled),
+            sources=labelled.files,
+            folder=folder,
+            evaluation=evaluation,
+            input_example=_input_example(),
+        )
+    shortfall = "" if not result.review.shortfall else f", {result.review.shortfall:.3f} short of 0.90"
+    lines = [
+        f"Run {run_id}, version {model.version} registered as candidate.",
+        f"{len(labelled.records):,} records, {folds}.",
+        f"AUC {_shown(figures, 'auc')}, average precision {_shown(figures, 'average_precision')}; at the review threshold "
+        f"recall {_shown(figures, 'recall')}{shortfall}, ordinary flagged {_shown(figures, 'ordinary_flagged')}, "
+        f"near-misses flagged {_shown(figures, 'near_miss_flagged')}.",
+    ]
+    return Trained(run_id, model.version, model, metrics, scores, "\n".join(lines))
+
+
+def _shown(figures: Mapping[str, float], key: str) -> str:
+    return f"{figures[key]:.3f}" if key in figures else "not measured"
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _labels_only(labelled: LabelledSet) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "incident_id": [r.incident_id for r in labelled.records],
+            "stalking": [r.stalking for r in labelled.records],
+            "offence_family": [r.offence_family or "" for r in labelled.records],
+        }
+    )
+
+
+def _input_example() -> Any:
+    """Made-up rows: MLflow stores them with the model."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "incident_id": ["example-1", "example-2"],
+            "narrative": [
+                "Caller blocked him in May. He writes from new accounts and was at her bus stop again this morning.",
+                "Bicycle taken from outside the library between nine and noon, lock cut.",
+            ],
+        }
+    )
+
+
+def _evaluate_set(
+    model: ScreeningModel,
+    labelled: LabelledSet,
+    paths: Sequence[Path],
+    settings: Settings,
+    *,
+    assessments: list[Assessment] | None = None,
+    against: Mapping[str, list[Assessment]] | None = None,
+    daily_volume: int = 1200,
+) -> Json:
+    from evaluation.behaviour import perturbation_tests
+    from evaluation.evaluate import ThresholdInfo, evaluate
+
+    trained_on = {d["sha256"] for d in model.info.provenance.data}
+    return evaluate(
+        labelled.records,
+        assessments if assessments is not None else assess_all(model, labelled),
+        threshold=ThresholdInfo(
+            model.thresholds.review, model.thresholds.high, model.prevalence, "stored in the model"
+        ),
+        dataset=describe(paths, labelled, "none: the model is fixed"),
+        seen_in_training=any(f["sha256"] in trained_on for f in labelled.files),
+        baselines={"keyword": assess_all(keyword_model(settings.live_prevalence), labelled), **(against or {})},
+        daily_volume=daily_volume,
+        live_prevalence=settings.live_prevalence,
+        perturbations=perturbation_tests(labelled.records, model),
+    )
+
+
+def evaluate_on(model: ScreeningModel, paths: Sequence[Path], settings: Settings) -> Json:
+    """Figures of a loaded model on labelled files, without writing anything."""
+    return _evaluate_set(model, read_labels(paths, None), paths, settings)
+
+
+def evaluate_files(
+    data: Sequence[Path],
+    settings: Settings,
+    *,
+    model: str | None,
+    against: str | None,
+    out: Path,
+    columns: str | None,
+    live_prevalence: float | None,
+    daily_volume: int,
+) -> str:
+    """Measure a model on labelled files and write the three files of the report; answers with a summary."""
+    from dataclasses import replace
+
+    from evaluation.evaluate import write
+
+    if live_prevalence is not None:
+        settings = replace(settings, live_prevalence=live_prevalence)
+    loaded = load_model(model, settings)
+    labelled = read_labels(data, columns)
+    others: dict[str, list[Assessment]] = {}
+    if against not in (None, "keyword", "recorded"):
+        other = load_model(against, settings)
+        name = "released" if resolve(against, settings) == _released(settings) else str(against)
+        others[name] = assess_all(other, labelled)
+    assessments = assess_all(loaded, labelled)
+    metrics = _evaluate_set(
+        loaded, labelled, data, settings, assessments=assessments, against=others, daily_volume=daily_volume
+    )
+    write(metrics, labelled.records, assessments, out)
+    figures = headline(metrics)
+    seen = " These records trained the model: the figures flatter it." if metrics["dataset"]["seen_in_training"] else ""
+    return (
+        f"{len(labelled.records):,} records: AUC {_shown(figures, 'auc')}, recall {_shown(figures, 'recall')} and false "
+        f"flags {_shown(figures, 'false_flag')} at the review threshold.{seen}\nReport: {out / 'report.html'}"
+    )
+
+
+def _released(settings: Settings) -> Path | None:
+    from evaluation.release import released_or_none
+
+    return released_or_none(settings)
