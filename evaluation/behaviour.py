@@ -1,7 +1,7 @@
 """Section 5 of the report: does the model behave as it should when a narrative is changed in a known way?
 
-Input: labelled incidents with `pair_id` and `pair_kind`, their assessments, and (for perturbations) a model. Output:
-plain JSON figures, each with its number of cases.
+Input: labelled incidents with `pair_id` and `pair_kind`, their assessments, and (for perturbations) a model.
+Output: plain JSON figures, each with its number of cases.
 
 To add a perturbation: write a function from a text and a random generator to a text, and one entry in
 `PERTURBATIONS`. A text that comes back unchanged is left out of that test's figures.
@@ -27,7 +27,8 @@ TYPO_SHARE = 0.08
 """Share of words of five letters or more that get a typing slip; hurried call logs look about like this."""
 
 KEPT_SHARE = 0.7
-"""Share of the words left when a text is cut off; call logs often stop before the story ends (guide, section 7)."""
+"""Share of the words left when a text is cut off; call logs often stop before the story ends (guide, section
+7)."""
 
 WORST = 10
 """Pairs listed by id as the worst of their kind."""
@@ -50,7 +51,8 @@ def _couples(records: Sequence[LabelledIncident], kind: str) -> dict[str, list[i
 
 
 def contrast_pairs(records: Sequence[LabelledIncident], columns: Columns) -> Json:
-    """Pairs that differ in what makes it stalking: the stalking one should score higher, and only it be flagged.
+    """Pairs that differ in what makes it stalking: the stalking one should score higher, and only it be
+    flagged.
 
     A `pair_id` with several of either side counts each couple of one stalking and one other record.
     """
@@ -74,7 +76,8 @@ def contrast_pairs(records: Sequence[LabelledIncident], columns: Columns) -> Jso
 
 
 def invariance_pairs(records: Sequence[LabelledIncident], columns: Columns) -> Json:
-    """Texts that say the same with other names, pronouns or details: the flag must not differ within a set."""
+    """Texts that say the same with other names, pronouns or details: the flag must not differ within a
+    set."""
     flips = total = 0
     spreads: list[tuple[float, str]] = []
     for pair, rows in _couples(records, "invariance").items():
@@ -103,8 +106,8 @@ class Perturbation:
     Attributes:
         name: Stable name in `metrics.json`.
         title: What is done, as the report says it.
-        keeps_meaning: True when nothing was lost, so that every changed flag is a failure; False when a changed flag
-            may be right (a cut text may have lost what mattered).
+        keeps_meaning: True when nothing was lost, so that every changed flag is a failure; False when a
+            changed flag may be right (a cut text may have lost what mattered).
         change: The function that does it.
     """
 
@@ -130,7 +133,8 @@ SHORTHAND = (
     ("telephone", "TEL"),
     ("domestic abuse", "DA"),
 )
-"""Words and the shorthand call logs use for them (labelling guide, section 7); the first form is the one restored."""
+"""Words and the shorthand call logs use for them (labelling guide, section 7); the first form is the one
+restored."""
 
 ADMINISTRATIVE = (
     "Log created and passed to the resolution desk for allocation.",
@@ -216,14 +220,15 @@ def perturbation_tests(
 
     Args:
         model: Assesses the texts as they are and as changed.
-        records: Labelled incidents; at most `sample` of them are drawn, half of them stalking where there are enough.
+        records: Labelled incidents; at most `sample` of them are drawn, half of them stalking where there are
+        enough.
         sample: Largest number of records perturbed.
         seed: Same seed and records, same texts.
         perturbations: The ways to change a text.
 
     Returns:
-        One entry a perturbation: `flips` of all changed texts, `flags_lost` of those flagged before, `flags_gained`
-        of those not, and the median absolute change of probability.
+        One entry a perturbation: `flips` of all changed texts, `flags_lost` of those flagged before,
+        `flags_gained` of those not, and the median absolute change of probability.
     """
     chosen = _draw(records, sample, np.random.default_rng(seed))
     before = model.assess([Case.of_one(record) for record in chosen])

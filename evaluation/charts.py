@@ -1,7 +1,8 @@
 """Charts of the report as inline SVG, drawn with Altair and turned into SVG without a browser or a network.
 
-Input: figures of `metrics.json`. Output: SVG text with a title and a description for screen readers, or None when there
-is nothing to draw. No chart says anything by colour alone: series differ in shape or dash and are labelled.
+Input: figures of `metrics.json`. Output: SVG text with a title and a description for screen readers, or None
+when there is nothing to draw. No chart says anything by colour alone: series differ in shape or dash and are
+labelled.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def dots(
         x=alt.X("low:Q", title=axis, scale=_UNIT, axis=_PERCENT),
         x2="high:Q",
     )
-    dot = base.mark_point(color=colour, fill="white", filled=True, size=80, stroke=colour, strokeWidth=2).encode(
-        y=y, x=alt.X("value:Q", scale=_UNIT)
-    )
+    dot = base.mark_point(
+        color=colour, fill="white", filled=True, opacity=1, size=80, stroke=colour, strokeWidth=2
+    ).encode(y=y, x=alt.X("value:Q", scale=_UNIT))
     chart = alt.layer(interval, dot).properties(width=WIDTH - 200, height=ROW * len(values) + 10)
     return _svg(chart, name, title, description)
 
@@ -98,16 +99,24 @@ def dots(
 _LINES = (
     ("recall", "Recall", BLUE, [1, 0]),
     ("specificity", "Specificity", GREEN, [8, 4]),
-    ("precision_at_live", "Precision at live prevalence", RED, [2, 3]),
+    ("precision", "Precision at live prevalence", RED, [2, 3]),
 )
+
+MIN_FALSE_FLAGS = 5
+"""With fewer false flags than this, precision at live prevalence rests on next to nothing and its line
+ends."""
 
 
 def thresholds(rows: Sequence[Json], review: float, name: str, title: str, description: str) -> str | None:
-    """Recall, specificity and precision at live prevalence over thresholds, with the review threshold marked."""
+    """Recall, specificity and precision at live prevalence over thresholds, with the review threshold
+    marked."""
     values: list[Json] = []
     for row in rows:
         for key, label, _, _ in _LINES:
-            value = row[key]["value"] if isinstance(row[key], dict) else row[key]
+            value = row[key]["value"]
+            if key == "precision":
+                enough = row["false_flag"]["n"] >= MIN_FALSE_FLAGS
+                value = row["live"]["precision"]["value"] if enough else None
             if value is not None:
                 values.append({"threshold": row["threshold"], "series": label, "value": value})
     if not values:
@@ -140,7 +149,8 @@ def thresholds(rows: Sequence[Json], review: float, name: str, title: str, descr
 
 
 def calibration(bins: Sequence[Json], name: str, title: str, description: str) -> str | None:
-    """Observed share of stalking against mean probability, bin by bin, beside the line of perfect calibration."""
+    """Observed share of stalking against mean probability, bin by bin, beside the line of perfect
+    calibration."""
     values = [{"mean": b["mean"], **b["observed"]} for b in bins if b["observed"]["value"] is not None]
     if not values:
         return None
@@ -154,7 +164,7 @@ def calibration(bins: Sequence[Json], name: str, title: str, description: str) -
     interval = base.mark_rule(color=BLUE, strokeWidth=2.5).encode(
         x=x, y=alt.Y("low:Q", title="Truly stalking", scale=_UNIT, axis=_PERCENT), y2="high:Q"
     )
-    dot = base.mark_point(color=BLUE, fill="white", filled=True, size=80, stroke=BLUE, strokeWidth=2).encode(
+    dot = base.mark_point(color=BLUE, fill="white", filled=True, opacity=1, size=80, stroke=BLUE, strokeWidth=2).encode(
         x=x, y="value:Q"
     )
     return _svg(alt.layer(perfect, interval, dot).properties(width=380, height=380), name, title, description)

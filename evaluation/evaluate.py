@@ -1,9 +1,9 @@
 """Stage: labelled incidents and their assessments in; `metrics.json`, `errors.csv` and `report.html` out.
 
 Input: records with labels, one assessment for each in the same order, and assessments of the same records by
-baselines. `evaluate` answers with one JSON-ready dictionary whose shape `metrics.schema.json` describes; `write` puts
-the three files into a folder. Every rate is `{n, of, value, low, high}` with a 95% Wilson interval; a rate that cannot be
-measured has the value null. No narrative text is in any of them.
+baselines. `evaluate` answers with one JSON-ready dictionary whose shape `metrics.schema.json` describes;
+`write` puts the three files into a folder. Every rate is `{n, of, value, low, high}` with a 95% Wilson
+interval; a rate that cannot be measured has the value null. No narrative text is in any of them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import ranking, share
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
+
+__all__ = ["DatasetInfo", "ThresholdInfo", "evaluate", "write"]
 
 FORMAT = "stalkscreen-metrics/1"
 """Name and version of the shape of `metrics.json`."""
@@ -109,8 +111,9 @@ def evaluate(
         threshold: Where the model cuts.
         dataset: What the records are.
         seen_in_training: Whether any of the records helped to train the model that assessed it.
-        baselines: Assessments of the same records by name. `keyword` also joins the misidentification table and
-            `released` is called the released model; what was recorded is compared without being named here.
+        baselines: Assessments of the same records by name. `keyword` also joins the misidentification table
+            and `released` is called the released model; what was recorded is compared without being named
+            here.
         daily_volume: Records a day to work alerts out for.
         live_prevalence: Share of stalking among them, 0..1.
         perturbations: Answer of `evaluation.behaviour.perturbation_tests`, when it was run.
@@ -151,7 +154,7 @@ def evaluate(
         "families": labels.families(columns, targets, assessments, taxonomy),
         "tier": labels.tier(columns, targets, assessments),
         "indicators": labels.indicators(targets, assessments, taxonomy),
-        "evidence": labels.evidence(records, assessments),
+        "evidence": labels.evidence(records, assessments, targets, taxonomy),
         "other_answers": labels.other_answers(columns, targets, assessments, taxonomy),
         "slices": slices(records, columns),
         "presumption": presumption(records, columns),
@@ -238,8 +241,8 @@ def write(
 ) -> None:
     """Write `metrics.json`, `errors.csv` and `report.html` into `out`.
 
-    All three are made before any is put in place, each replaces an older one in a single step, and other files in
-    `out` stay. If anything fails before that, `out` is as it was.
+    All three are made before any is put in place, each replaces an older one in a single step, and other
+    files in `out` stay. If anything fails before that, `out` is as it was.
 
     Args:
         metrics: Answer of `evaluate` for these records.

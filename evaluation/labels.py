@@ -1,7 +1,8 @@
-"""Section 3 of the report: offence family, section 2A or 4A, indicators, their evidence, and the other answers.
+"""Section 3 of the report: offence family, section 2A or 4A, indicators, their evidence, and the other
+answers.
 
-Input: labelled incidents, their assessments, the taxonomy. Output: plain JSON figures. A label that is absent is
-unknown and is left out of the figure concerned, on both sides.
+Input: labelled incidents, their assessments, the taxonomy. Output: plain JSON figures. A label that is absent
+is unknown and is left out of the figure concerned, on both sides.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _TOKEN = re.compile(r"\S+")
 
 
 def families(columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
-    """Confusion matrix of the nine families (rows: truth, columns: likeliest), and how often each is flagged."""
+    """Confusion matrix of the nine families (rows: truth, columns: likeliest), and how often each is
+    flagged."""
     names = list(taxonomy.family_names)
     titles = {family.name: family.title for family in taxonomy.families}
     place = {name: i for i, name in enumerate(names)}
@@ -135,17 +137,23 @@ def _tokens_under(spans: Sequence[tuple[int, int]], starts: list[int], ends: lis
     return covered
 
 
-def evidence(records: Sequence[LabelledIncident], assessments: Sequence[Assessment]) -> Json:
+def evidence(
+    records: Sequence[LabelledIncident],
+    assessments: Sequence[Assessment],
+    targets: Targets,
+    taxonomy: Taxonomy,
+) -> Json:
     """How well the quoted spans meet the marked ones, over the records whose evidence is labelled.
 
-    A token is a run of characters without white space; it is counted once for each indicator. A predicted span
-    counts against precision only where the indicator's label is known and, if present, its evidence is marked.
-    `negated` and `other_person` count the marked spans that say an indicator is absent or is somebody else's, and how
-    many were nevertheless quoted as evidence that it is present.
+    A token is a run of characters without white space; it is counted once for each indicator. A predicted
+    span counts against precision only where the indicator's label is known and, if present, its evidence is
+    marked. `negated` and `other_person` count the marked spans that say an indicator is absent or is somebody
+    else's, and how many were nevertheless quoted as evidence that it is present.
     """
     found = marked = both = predicted = true = records_used = 0
     turned: dict[str, list[int]] = {"negated": [0, 0, 0], "other_person": [0, 0, 0]}
-    for record, assessment in zip(records, assessments, strict=True):
+    place = {name: i for i, name in enumerate(taxonomy.indicator_names)}
+    for row, (record, assessment) in enumerate(zip(records, assessments, strict=True)):
         if record.evidence is None:
             continue
         records_used += 1
@@ -166,11 +174,9 @@ def evidence(records: Sequence[LabelledIncident], assessments: Sequence[Assessme
             continue
         pieces = [match.span() for match in _TOKEN.finditer(record.narrative)]
         starts, ends = [piece[0] for piece in pieces], [piece[1] for piece in pieces]
-        named = set(record.indicators or ())
-        looked_for = None if record.indicators_assessed is None else set(record.indicators_assessed) | named
         for name in marked_of.keys() | quoted.keys():
-            known = record.indicators is not None and (looked_for is None or name in looked_for)
-            if name not in marked_of and (not known or name in named):
+            absent = name in place and targets.indicators[row, place[name]] == 0
+            if name not in marked_of and not absent:
                 continue
             truth = _tokens_under(marked_of.get(name, ()), starts, ends)
             said = _tokens_under(quoted.get(name, ()), starts, ends)

@@ -1,7 +1,8 @@
 """Section 1 of the report: who misses stalking, and who calls other matters stalking, on the same records.
 
 Input: `Columns` and the flags of baselines. Output: plain JSON figures. "Not recorded" is counted by itself:
-a record without a recorded offence says nothing about the force's recording, so it is in no rate of the force's.
+a record without a recorded offence says nothing about the force's recording, so it is in no rate of the
+force's.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def _way(name: str, columns: Columns, called_stalking: Bools, rows: Bools) -> Js
 def misidentification(columns: Columns, baseline_flags: Mapping[str, Bools]) -> Json:
     """The share of true stalking missed, and of other matters called stalking, by each way of deciding.
 
-    `same_rows` holds the records with a recorded offence, so that all ways are judged on the same ones; `all_rows`
-    adds the rest, for those that do not need one. "Once the flagged are reviewed" supposes that a reviewer decides
-    rightly on every flagged record and that nothing else changes.
+    `same_rows` holds the records with a recorded offence, so that all ways are judged on the same ones;
+    `all_rows` adds the rest, for those that do not need one. "Once the flagged are reviewed" supposes that a
+    reviewer decides rightly on every flagged record and that nothing else changes.
     """
     has, recorded, flag = columns.has_recorded, columns.recorded_stalking, columns.flag
     everything = np.ones(len(flag), dtype=bool)
@@ -123,8 +124,8 @@ def comparison(
 ) -> list[Json]:
     """The model against each baseline, and against what was recorded, on the records both judge.
 
-    Every row carries both judges' rates and exact McNemar tests on their paired errors: on all records, on true
-    stalking (missed) and on the rest (wrongly flagged).
+    Every row carries both judges' rates and exact McNemar tests on their paired errors: on all records, on
+    true stalking (missed) and on the rest (wrongly flagged).
     """
     everything = np.ones(len(columns.flag), dtype=bool)
     out = []
@@ -181,4 +182,6 @@ def _against(name: str, columns: Columns, flags: Bools, rows: Bools, live_preval
         "model": _judge(columns, columns.flag, rows, live_prevalence),
         "other": _judge(columns, flags, rows, live_prevalence),
         "mcnemar": tests,
+        "ranking": None,
+        "recall_at_the_models_false_flag": None,
     }

@@ -13,10 +13,8 @@ from evaluation.columns import Columns, Json
 from stalkscreen.metrics import (
     Rate,
     TruthTable,
-    alerts_a_day,
     calibration,
     live_figures,
-    precision_at,
     rates,
     share,
     shift_prevalence,
@@ -24,9 +22,10 @@ from stalkscreen.metrics import (
 )
 
 LIVE_NEAR_MISS_SHARE = 0.10
-"""Share of what is not stalking in a live stream that is near to it: about 38 harassment and communications offences
-and 83 domestic incidents among 1,200 a day (domain facts, section 6: 38 a day for an average force; 1.3 million domestic
-incidents a year over 43 forces). An estimate, shown beside the set's own mix and never instead of it."""
+"""Share of what is not stalking in a live stream that is near to it: about 38 harassment and communications
+offences and 83 domestic incidents among 1,200 a day (domain facts, section 6: 38 a day for an average force;
+1.3 million domestic incidents a year over 43 forces). An estimate, shown beside the set's own mix and never
+instead of it."""
 
 GRID = tuple(round(0.01 * step, 2) for step in range(1, 100))
 """Thresholds of the table beside the model's own."""
@@ -50,7 +49,8 @@ class ThresholdInfo:
 
 
 def _mixed_false_flag(ordinary: Rate, near_miss: Rate) -> Rate | None:
-    """False flags where `LIVE_NEAR_MISS_SHARE` of what is not stalking is near to it; its counts are the two sums."""
+    """False flags where `LIVE_NEAR_MISS_SHARE` of what is not stalking is near to it; its counts are the two
+    sums."""
     if ordinary.value is None or near_miss.value is None:
         return None
     share_of = (1 - LIVE_NEAR_MISS_SHARE, LIVE_NEAR_MISS_SHARE)
@@ -105,14 +105,11 @@ def at_threshold(columns: Columns, live_prevalence: float, daily_volume: int) ->
 
 def _threshold_row(table: TruthTable, at: float, use: str, prevalence: float, volume: int) -> Json:
     found = table.at(at)
-    recall, false_flag = found["recall"].value, found["false_flag"].value
-    known = recall is not None and false_flag is not None
     return {
         "threshold": at,
         "use": use,
         **{name: found[name].to_json_dict() for name in ("precision", "recall", "specificity", "false_flag")},
-        "precision_at_live": precision_at(recall or 0.0, false_flag or 0.0, prevalence) if known else None,
-        "alerts_a_day": alerts_a_day(recall or 0.0, false_flag or 0.0, prevalence, volume) if known else None,
+        "live": live_figures(found["recall"], found["false_flag"], prevalence, volume),
     }
 
 

@@ -1,7 +1,8 @@
 """The report: one HTML file that opens from a file share with no network and no script.
 
-Input: `metrics.json` dictionaries, one a data set, and gate results. Output: HTML text. The page asks for nothing from
-outside (its content security policy forbids it), every chart is followed by its table, and text from data is escaped.
+Input: `metrics.json` dictionaries, one a data set, and gate results. Output: HTML text. The page asks for
+nothing from outside (its content security policy forbids it), every chart is followed by its table, and text
+from data is escaped.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from evaluation.columns import Json
 TEMPLATES = Path(__file__).parent / "templates"
 
 FORCE_SIZES = (500, 9000)
-"""Daily narratives shown beside the set's own volume: a small force, and the largest (domain facts, section 6: 8,000 to
-10,000 for the Metropolitan Police)."""
+"""Daily narratives shown beside the set's own volume: a small force, and the largest (domain facts, section
+6: 8,000 to 10,000 for the Metropolitan Police)."""
 
 SHOWN_EVERY = 5
-"""The page shows the thresholds that are a multiple of this many hundredths; the rest are in a part that opens."""
+"""The page shows the thresholds that are a multiple of this many hundredths; the rest are in a part that
+opens."""
 
 MODEL_ROWS = (
     ("name", "Name"),
@@ -124,13 +126,14 @@ def _misidentification_sentence(metrics: Json) -> str:
 
 def _threshold_sentence(metrics: Json) -> str:
     row = next(r for r in metrics["thresholds"] if r["use"] == "review")
-    if row["alerts_a_day"] is None:
+    alerts, precision = row["live"]["alerts_a_day"], row["live"]["precision"]
+    if alerts["value"] is None:
         return "The set lacks one of the two classes, so alerts a day cannot be worked out."
     return (
         f"At the review threshold of {row['threshold']:.2f} the model finds {percent(row['recall']['value'], 0)} of "
         f"stalking; in a stream of {metrics['live']['daily_volume']:,} records a day, of which "
-        f"{percent(metrics['live']['prevalence'])} are stalking, that is about {number(row['alerts_a_day'], 0)} "
-        f"alerts a day, {percent(row['precision_at_live'], 0)} of them right."
+        f"{percent(metrics['live']['prevalence'])} are stalking, that is about {number(alerts['value'], 0)} "
+        f"alerts a day, {percent(precision['value'], 0)} of them right."
     )
 
 
@@ -150,13 +153,15 @@ def _indicator_sentence(metrics: Json) -> str:
         return "No indicator has a labelled example in this set."
     lowest = min(measured, key=lambda i: i["recall"]["value"])
     return (
-        f"Of {len(measured)} indicators with labelled examples, recall is lowest for "
+        f"Indicators with labelled examples: {len(measured)}. Recall is lowest for "
         f"“{lowest['title']}”: {counted(lowest['recall'])}."
     )
 
 
 def _slice_sentence(division: Json) -> str:
     parts = division["parts"]
+    if len(parts) < 2:
+        return "All records that say belong to one part, so there is nothing to compare."
     gaps = [p["value"] for p in parts if p["recall_gap"] == "gap"]
     if gaps:
         return f"Recall is lower than in the rest of the set for: {', '.join(gaps)}."
@@ -196,7 +201,7 @@ def _drawings(metrics: Json, prefix: str) -> dict[str, Markup]:
         ),
     }
     for division in metrics["slices"]:
-        if len(division["parts"]) > 1:
+        if sum(part["recall"]["value"] is not None for part in division["parts"]) > 1:
             drawn[f"slice-{division['slice']}"] = charts.dots(
                 [(part["value"], part["recall"]) for part in division["parts"]],
                 f"{prefix}-slice-{division['slice']}",
@@ -245,8 +250,8 @@ def render_report(parts: Sequence[Json], model: Json, gates: Sequence[Json] | No
     Args:
         parts: One `evaluate` answer a data set, each shown under a heading of its own, in this order.
         model: What to say of the model: any of the keys of `MODEL_ROWS`.
-        gates: Release gates, each `{"name", "status": "pass" | "fail" | "not_applicable", "sentence"}`; None when
-            none were run.
+        gates: Release gates, each `{"name", "status": "pass" | "fail" | "not_applicable", "sentence"}`; None
+            when none were run.
 
     Returns:
         HTML text, one file with everything in it.

@@ -2,8 +2,8 @@
 
 Input: labelled incidents and `Columns`. Output: plain JSON figures.
 
-To add a slice: write one entry in `SLICES`. Its `value` reads a record and answers with the part it belongs to, or
-None when that is unknown; the figures, the report and its chart pick it up.
+To add a slice: write one entry in `SLICES`. Its `value` reads a record and answers with the part it belongs
+to, or None when that is unknown; the figures, the report and its chart pick it up.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stalkscreen.metrics import Bools, Rate, difference_interval, share
 from stalkscreen.schema import LabelledIncident
 
 FEW = 30
-"""Fewer records than this behind a rate: too few to compare. The labelling guide, section 10, asks for 30 positives
-before it judges an indicator; with 30 a 95% interval is still about 30 points wide."""
+"""Fewer records than this behind a rate: too few to compare. The labelling guide, section 10, asks for 30
+positives before it judges an indicator; with 30 a 95% interval is still about 30 points wide."""
 
 MAX_VALUES = 15
 """Parts of a slice shown by name; rarer ones are added up under `OTHER`."""
@@ -167,9 +167,9 @@ def _one(division: Slice, records: Sequence[LabelledIncident], columns: Columns)
 def slices(records: Sequence[LabelledIncident], columns: Columns, divisions: Sequence[Slice] = SLICES) -> list[Json]:
     """Recall, false-flag rate and precision for every part of every slice.
 
-    A part's gap compares it with all other parts of its slice: it is marked when the 95% interval of the difference
-    leaves out zero on the worse side and both have at least `FEW` records. With this many comparisons some gaps
-    appear by chance.
+    A part's gap compares it with all other parts of its slice: it is marked when the 95% interval of the
+    difference leaves out zero on the worse side and both have at least `FEW` records. With this many
+    comparisons some gaps appear by chance.
     """
     return [_one(division, records, columns) for division in divisions]
 

@@ -34,7 +34,7 @@ class ValidationSettings(BaseModel):
     model_config = _FROZEN
 
     folds: int = Field(default=5, ge=2, le=20)
-    near_duplicate: float = Field(default=0.6, gt=0, le=1)
+    near_duplicate: float = Field(default=0.6, ge=0.2, le=0.9)
 
 
 class ThresholdSettings(BaseModel):

@@ -1,8 +1,8 @@
 """Rates with intervals, threshold tables, ranking and calibration: plain functions on arrays.
 
-Everywhere `y` is `(n,)` of 1 (true), 0 (not) or NaN (unknown, left out), `p` is `(n,)` of probabilities in 0..1, and
-a record counts as flagged when `p >= threshold`. Nothing here raises because a class is missing or a set is empty:
-what cannot be measured has the value None, never zero.
+Everywhere `y` is `(n,)` of 1 (true), 0 (not) or NaN (unknown, left out), `p` is `(n,)` of probabilities in
+0..1, and a record counts as flagged when `p >= threshold`. Nothing here raises because a class is missing or
+a set is empty: what cannot be measured has the value None, never zero.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 RESAMPLES = 500
-"""Bootstrap resamples behind an interval; the ends then move by about a tenth of its width from seed to seed."""
+"""Bootstrap resamples behind an interval; the ends then move by about a tenth of its width from seed to
+seed."""
 
 TARGET_RECALL = 0.90
 """Recall the project aims for (the planning example in the domain facts, section 6, assumes 90%)."""
 
 MAX_FALSE_FLAG_UNKNOWN = 0.05
-"""Highest share of not-stalking that may be flagged where strata are unknown. Specificity of 95% is the loosest that
-the domain facts, section 6, plan for; a labelled set is richer in near misses than a live stream, so it is less live."""
+"""Highest share of not-stalking that may be flagged where strata are unknown. Specificity of 95% is the
+loosest that the domain facts, section 6, plan for; a labelled set is richer in near misses than a live
+stream, so it is less live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ class TruthTable:
 
     Attributes:
         threshold: `(k,)`, falling.
-        tp: `(k,)` true and flagged. `fp`: not true, flagged. `tn`: not true, not flagged. `fn`: true, not flagged.
+        tp: `(k,)` true and flagged. `fp`: not true, flagged. `tn`: not true, not flagged. `fn`: true, not
+            flagged.
     """
 
     threshold: Floats
@@ -153,7 +156,8 @@ def truth_table(y: ArrayLike, p: ArrayLike) -> TruthTable:
 def recall_at_false_flag(y: ArrayLike, p: ArrayLike, max_false_flag: float) -> tuple[float, Rate]:
     """The highest recall that flags at most `max_false_flag` (0..1) of the negatives, and its threshold.
 
-    Of the thresholds with that recall the highest is given. The threshold is `inf` when nothing may be flagged.
+    Of the thresholds with that recall the highest is given. The threshold is `inf` when nothing may be
+    flagged.
     """
     table = truth_table(y, p)
     negatives = int(table.fp[-1])
@@ -163,7 +167,8 @@ def recall_at_false_flag(y: ArrayLike, p: ArrayLike, max_false_flag: float) -> t
 
 
 class ReviewThreshold(NamedTuple):
-    """A chosen threshold, the recall it gives, and how far that is below 0.90 (None when recall is unmeasured)."""
+    """A chosen threshold, the recall it gives, and how far that is below 0.90 (None when recall is
+    unmeasured)."""
 
     threshold: float
     recall: Rate
@@ -179,9 +184,9 @@ def choose_review_threshold(
 ) -> ReviewThreshold:
     """The threshold with the highest recall that keeps every limit on false flags.
 
-    Negatives of the stratum `ordinary` and of `near_miss` have a limit each; negatives whose stratum is unknown have
-    `MAX_FALSE_FLAG_UNKNOWN`. Of thresholds with equal recall the highest wins. The answer lies half way to the next
-    lower score, so that rounding on another machine cannot move a record across it.
+    Negatives of the stratum `ordinary` and of `near_miss` have a limit each; negatives whose stratum is
+    unknown have `MAX_FALSE_FLAG_UNKNOWN`. Of thresholds with equal recall the highest wins. The answer lies
+    half way to the next lower score, so that rounding on another machine cannot move a record across it.
 
     Args:
         p: `(n,)` calibrated probabilities.
@@ -191,8 +196,8 @@ def choose_review_threshold(
         max_near_miss: Highest share of near misses that may be flagged, 0..1.
 
     Returns:
-        Threshold, recall and shortfall from `TARGET_RECALL`. Just above the highest score, with recall 0, when even
-        the surest records break a limit; 0.5 when there is no record at all.
+        Threshold, recall and shortfall from `TARGET_RECALL`. Just above the highest score, with recall 0,
+        when even the surest records break a limit; 0.5 when there is no record at all.
     """
     truth, score = np.asarray(y, dtype=float), np.asarray(p, dtype=float)
     names = np.array(stratum if stratum is not None else [None] * len(truth), dtype=object)
@@ -224,7 +229,8 @@ def choose_review_threshold(
 
 
 def precision_at(recall: float, false_flag: float, prevalence: float) -> float | None:
-    """Precision where `prevalence` of records are true, given recall and the false-flag rate (Bayes); all 0..1."""
+    """Precision where `prevalence` of records are true, given recall and the false-flag rate (Bayes); all
+    0..1."""
     true, false = prevalence * recall, (1 - prevalence) * false_flag
     return None if true + false == 0 else true / (true + false)
 
@@ -242,7 +248,8 @@ def live_figures(
     The intervals take the ends of both rates' intervals at once, so they are wider than 95%.
 
     Returns:
-        `{"precision": {value, low, high}, "alerts_a_day": {value, low, high}}`; None where a rate is unmeasured.
+        `{"precision": {value, low, high}, "alerts_a_day": {value, low, high}}`; None where a rate is
+        unmeasured.
     """
     out: dict[str, dict[str, float | None]] = {
         "precision": {"value": None, "low": None, "high": None},
@@ -344,7 +351,8 @@ def ranking(
 def grouped_rate(
     hits: ArrayLike, among: ArrayLike, group: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """The share of `among` that `hits` covers, with an interval that resamples whole groups (see `ranking`)."""
+    """The share of `among` that `hits` covers, with an interval that resamples whole groups (see
+    `ranking`)."""
     of = np.asarray(among, dtype=bool)
     hit = np.asarray(hits, dtype=bool) & of
     point = share(hit, of)
@@ -373,7 +381,8 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Expected calibration error and Brier score (None when empty), and the bins behind them, lowest first."""
+    """Expected calibration error and Brier score (None when empty), and the bins behind them, lowest
+    first."""
 
     ece: float | None
     brier: float | None
@@ -388,8 +397,8 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Calibration:
     truth, score = _known(y, p)
     if len(truth) == 0:
         return Calibration(None, None, ())
-    edges = np.unique(np.quantile(score, np.linspace(0, 1, bins + 1), method="lower"))
-    place = np.searchsorted(edges[1:-1], score, side="right") if len(edges) > 2 else np.zeros(len(score), int)
+    edges = np.unique(np.quantile(score, np.linspace(0, 1, bins + 1)[1:-1], method="lower"))
+    place = np.searchsorted(edges, score, side="left")
     found: list[CalibrationBin] = []
     error = 0.0
     for number in np.unique(place):
@@ -403,7 +412,8 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Calibration:
 
 @dataclass(frozen=True, slots=True)
 class McNemar:
-    """Paired errors of two judges on the same records and the exact two-sided probability of a split so uneven.
+    """Paired errors of two judges on the same records and the exact two-sided probability of a split so
+    uneven.
 
     Attributes:
         only_first_wrong: Records the first judged wrongly and the second rightly.

@@ -73,9 +73,7 @@ class Columns:
                     code="columns_invalid",
                 )
             if ours in theirs:
-                raise DataError(
-                    f"--columns maps {ours!r} twice; each field can be mapped once", code="columns_invalid"
-                )
+                raise DataError(f"--columns maps {ours!r} twice; each field can be mapped once", code="columns_invalid")
             theirs[ours] = column
         return cls(theirs)
 

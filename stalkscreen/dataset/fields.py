@@ -200,9 +200,7 @@ def _evidence(cell: Any) -> Any:
     spans = _json(cell)
     if not isinstance(spans, list | tuple):
         return cell
-    given = [
-        {k: v for k, v in span.items() if v is not None} if isinstance(span, dict) else span for span in spans
-    ]
+    given = [{k: v for k, v in span.items() if v is not None} if isinstance(span, dict) else span for span in spans]
     try:
         return _EVIDENCE.validate_python(given)
     except ValidationError:
@@ -232,3 +230,33 @@ _READERS: dict[Kind, Callable[[Any], Any]] = {
     "evidence": _evidence,
     "object": _object,
 }
+
+
+def json_object(line: str) -> dict[str, Any] | str:
+    """The object on a line, or what is wrong with it."""
+    try:
+        value = json.loads(line, parse_constant=_constant, object_pairs_hook=_distinct)
+    except _RepeatedNameError:
+        return "a name occurs twice in one object"
+    except json.JSONDecodeError as error:
+        return f"the line is not valid JSON from character {error.pos + 1:,} on"
+    except (ValueError, RecursionError):
+        return "the line has a number or a nesting that cannot be read"
+    return value if isinstance(value, dict) else "the line is not a JSON object"
+
+
+class _RepeatedNameError(ValueError):
+    """Two equal names in one JSON object; which of them counts would be chance."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _RepeatedNameError
+    return value
+
+
+def _constant(name: str) -> None:
+    """NaN is how pandas writes a missing value; infinity is nobody's label."""
+    if name != "NaN":
+        raise ValueError

@@ -83,9 +83,7 @@ def inspect(path: Path) -> Source:
             return Source(path, suffix, "utf-8-sig" if suffix != ".parquet" else "utf-8", digest)
         return _as_windows(path, suffix, digest, broken)
     except OSError as error:
-        raise RefusedFileError(
-            path, f"it cannot be opened ({error.strerror})", "a file that may be read"
-        ) from None
+        raise RefusedFileError(path, f"it cannot be opened ({error.strerror})", "a file that may be read") from None
 
 
 def _check_type(path: Path, suffix: str, head: bytes) -> None:

@@ -1,0 +1,285 @@
+"""The rules that the cells of incidents and labels keep, once, for every format and every reader.
+
+A rule looks at whole columns of a table that `stalkscreen.dataset.fields` has read and says for each row whether it passes.
+Incident files run them as they are, because a serve-only installation has no pandera; labelled sets run the same rules as
+the named checks of one pandera schema. Sources: `docs/reference/contract.md`, section 1, and the labelling guide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from stalkscreen.dataset.fields import FIELDS, FieldSpec
+from stalkscreen.dataset.problems import shown
+from stalkscreen.dataset.tables import Table
+from stalkscreen.schema import MAX_NARRATIVE_CHARS
+from stalkscreen.taxonomy import load_taxonomy
+
+MAX_ID_CHARS = 200
+"""Longest `incident_id` (`stalkscreen.schema.Incident`)."""
+CONFIDENCES = (1, 2, 3)
+"""Labelling guide, section 2."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        name: Unique; the name of the pandera check.
+        field: The flat field a broken rule is reported under.
+        passes: From a table that has `field` to one bool a row. A cell of the wrong type passes every rule but the
+            one on its type, so that it is reported once.
+        wrong: From a table and a position in it to what is wrong there. Never quotes a narrative or a person.
+        allowed: What would be right.
+    """
+
+    name: str
+    field: str
+    passes: Callable[[Table], list[bool]]
+    wrong: Callable[[Table, int], str]
+    allowed: str
+
+
+def _cell_rule(
+    field: str, name: str, test: Callable[[Any], bool], wrong: str | Callable[[Any], str], allowed: str
+) -> Rule:
+    """A rule on one column. `test` is not asked about absent cells."""
+
+    def passes(table: Table) -> list[bool]:
+        return [cell is None or test(cell) for cell in table.cells[field]]
+
+    def say(table: Table, position: int) -> str:
+        return wrong if isinstance(wrong, str) else wrong(table.cells[field][position])
+
+    return Rule(f"{field}: {name}", field, passes, say, allowed)
+
+
+def _given(field: str, wrong: str, allowed: str) -> Rule:
+    return Rule(
+        f"{field}: given",
+        field,
+        lambda table: [cell is not None for cell in table.cells[field]],
+        lambda table, position: wrong,
+        allowed,
+    )
+
+
+def _is_text(cell: Any) -> bool:
+    return isinstance(cell, str) and (cell.isascii() or _SURROGATE.search(cell) is None)
+
+
+def _is(type_: type) -> Callable[[Any], bool]:
+    return lambda cell: isinstance(cell, type_)
+
+
+_NARRATIVE_ALLOWED = f"text of 1 to {MAX_NARRATIVE_CHARS:,} characters after trimming"
+_NARRATIVE_RULES = (
+    _given("narrative", "is empty", _NARRATIVE_ALLOWED),
+    _cell_rule("narrative", "text", _is(str), "is not text", _NARRATIVE_ALLOWED),
+    _cell_rule(
+        "narrative",
+        "length",
+        lambda cell: (
+            not isinstance(cell, str) or len(cell) <= MAX_NARRATIVE_CHARS or len(cell.strip()) <= MAX_NARRATIVE_CHARS
+        ),
+        lambda cell: f"has {len(cell.strip()):,} characters",
+        f"at most {MAX_NARRATIVE_CHARS:,}; nothing is cut off for you",
+    ),
+    _cell_rule(
+        "narrative",
+        "no control characters",
+        lambda cell: not isinstance(cell, str) or _CONTROL.search(cell) is None,
+        "has a control character (such as NUL)",
+        "tabs and line breaks only",
+    ),
+    _cell_rule(
+        "narrative",
+        "whole characters",
+        lambda cell: not isinstance(cell, str) or _is_text(cell),
+        "has half of a character (a lone surrogate)",
+        "whole Unicode characters",
+    ),
+)
+
+
+def _quoted(what: str, spec: FieldSpec) -> Callable[[Any], str]:
+    """Quotes the cell if it is a short label; never one of an incident's own fields."""
+    return lambda cell: f"is {shown(cell)}, not {what}" if spec.is_label else f"is not {what}"
+
+
+def _names_known(field: str) -> Rule:
+    names = load_taxonomy().indicator_names
+    known = frozenset(names)
+
+    def unknown(cell: Any) -> list[str]:
+        return [name for name in cell if name not in known] if isinstance(cell, tuple) else []
+
+    return _cell_rule(
+        field,
+        "known",
+        lambda cell: not isinstance(cell, tuple) or known.issuperset(cell),
+        lambda cell: (
+            f"names {' and '.join(shown(name) for name in unknown(cell)[:5])}, which the taxonomy does not have"
+        ),
+        ", ".join(names),
+    )
+
+
+def _rules_of(spec: FieldSpec) -> tuple[Rule, ...]:
+    name = spec.name
+    if spec.kind == "narrative":
+        return _NARRATIVE_RULES
+    if spec.kind == "id":
+        allowed = f"text of 1 to {MAX_ID_CHARS} characters, unique over all files; store numbers as text"
+        rules = (
+            _cell_rule(name, "text", _is_text, "is not text or a whole number", allowed),
+            _cell_rule(
+                name,
+                "length",
+                lambda cell: not isinstance(cell, str) or len(cell) <= MAX_ID_CHARS,
+                lambda cell: f"has {len(cell):,} characters",
+                allowed,
+            ),
+        )
+        return (_given(name, "is missing", allowed), *rules) if name == "incident_id" else rules[:1]
+    if spec.kind == "time":
+        allowed = "ISO 8601, year first, as in 2024-05-31T22:15 (Europe/London) or 2024-05-31T22:15+01:00"
+        return (_cell_rule(name, "time", _is(datetime), "is not a date and time", allowed),)
+    if spec.kind == "choice":
+        choices = frozenset(spec.choices)
+        allowed = ", ".join(spec.choices)
+        test: Callable[[Any], bool] = lambda cell: isinstance(cell, str) and cell in choices  # noqa: E731
+        return (_cell_rule(name, "choice", test, _quoted("one of the values", spec), allowed),)
+    if spec.kind == "flag":
+        allowed = "true, false, 1, 0, yes or no in any case" + ("" if name == "stalking" else "; blank for unknown")
+        rule = _cell_rule(name, "flag", _is(bool), _quoted("true or false", spec), allowed)
+        missing = _given(name, "is missing", allowed)
+        return (missing, rule) if name == "stalking" else (rule,)
+    if spec.kind == "whole":
+        test = lambda cell: type(cell) is int and cell in CONFIDENCES  # noqa: E731
+        allowed = ", ".join(map(str, CONFIDENCES))
+        return (_cell_rule(name, "range", test, _quoted("one of the values", spec), allowed),)
+    if spec.kind == "names":
+        allowed = "a list of names; in CSV separated by '|', or the word none when none is present"
+        return (_cell_rule(name, "list", _is(tuple), "is not a list of names", allowed), _names_known(name))
+    if spec.kind == "evidence":
+        allowed = (
+            "a list of {indicator, start, end, status}, in CSV as JSON: whole character offsets with 0 <= start < end, "
+            "status present, negated or other_person"
+        )
+        return (_cell_rule(name, "spans", _is(tuple), "is not a list of spans", allowed),)
+    if spec.kind == "object":
+        return (_cell_rule(name, "object", _is(dict), "is not an object", "an object; in CSV as JSON"),)
+    return (_cell_rule(name, "text", _is_text, "is not text", "text"),)
+
+
+def _column(table: Table, field: str) -> list[Any]:
+    return table.cells.get(field) or [None] * len(table.rows)
+
+
+def _against_stalking(field: str, name: str, test: Callable[[Any, Any], bool], wrong: str, allowed: str) -> Rule:
+    """A rule on a label together with `stalking`; `test(label, stalking)` is true where they contradict each other."""
+
+    def passes(table: Table) -> list[bool]:
+        pairs = zip(table.cells[field], _column(table, "stalking"), strict=True)
+        return [cell is None or not test(cell, stalking) for cell, stalking in pairs]
+
+    return Rule(f"{field}: {name}", field, passes, lambda table, position: wrong, allowed)
+
+
+def _evidence_rule(name: str, bad: Callable[[Any, Any, Any], list[str]], wrong: str, allowed: str) -> Rule:
+    """A rule on evidence: `bad(spans, narrative, indicators)` is the indicators of the spans that break it."""
+
+    def broken(table: Table, position: int) -> list[str]:
+        spans = table.cells["evidence"][position]
+        if not isinstance(spans, tuple):
+            return []
+        return bad(spans, table.cells["narrative"][position], _column(table, "indicators")[position])
+
+    def passes(table: Table) -> list[bool]:
+        triples = zip(table.cells["evidence"], table.cells["narrative"], _column(table, "indicators"), strict=True)
+        return [not isinstance(s, tuple) or not s or not bad(s, text, names) for s, text, names in triples]
+
+    def say(table: Table, position: int) -> str:
+        return wrong.format(" and ".join(shown(name) for name in broken(table, position)[:5]))
+
+    return Rule(f"evidence: {name}", "evidence", passes, say, allowed)
+
+
+@cache
+def cross_rules() -> tuple[Rule, ...]:
+    """Rules that compare labels with each other and with the narrative. A new one is one entry here."""
+    names = load_taxonomy().indicator_names
+    known = frozenset(names)
+    return (
+        _against_stalking(
+            "tier",
+            "only with stalking",
+            lambda cell, stalking: stalking is False,
+            "is given though stalking is false",
+            "blank unless stalking is true (labelling guide, section 3)",
+        ),
+        _against_stalking(
+            "stalking_basis",
+            "only with stalking",
+            lambda cell, stalking: stalking is False,
+            "is given though stalking is false",
+            "blank unless stalking is true (labelling guide, section 2)",
+        ),
+        _against_stalking(
+            "offence_family",
+            "agrees with stalking",
+            lambda cell, stalking: isinstance(stalking, bool) and (cell == "stalking") != stalking,
+            "contradicts stalking",
+            "'stalking' when stalking is true, another family when it is false (labelling guide, section 4)",
+        ),
+        _against_stalking(
+            "case_stalking",
+            "agrees with stalking",
+            lambda cell, stalking: cell is False and stalking is True,
+            "is false though this incident is stalking",
+            "true when any incident of the case is stalking (labelling guide, section 8)",
+        ),
+        _evidence_rule(
+            "inside the narrative",
+            lambda spans, text, _: [s.indicator for s in spans if isinstance(text, str) and s.end > len(text)],
+            "the span of {} ends beyond the narrative",
+            "offsets in characters from 0 to the narrative's length",
+        ),
+        _evidence_rule(
+            "known indicators",
+            lambda spans, text, _: [s.indicator for s in spans if s.indicator not in known],
+            "names {}, which the taxonomy does not have",
+            ", ".join(names),
+        ),
+        _evidence_rule(
+            "named as present",
+            lambda spans, text, names: [
+                s.indicator
+                for s in spans
+                if s.status == "present" and isinstance(names, tuple) and s.indicator not in names
+            ],
+            "marks {} as present, which indicators does not name",
+            "evidence with status present only for names in indicators (or leave indicators blank)",
+        ),
+    )
+
+
+@cache
+def rules_for(fields: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rules on single fields, in field order, and those between labels when `fields` has labels.
+
+    Args:
+        fields: Flat field names.
+    """
+    single = [rule for name in fields for rule in _rules_of(FIELDS[name])]
+    return (*single, *(rule for rule in cross_rules() if rule.field in fields))

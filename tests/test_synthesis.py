@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from stalkscreen.errors import ConfigError, DataError
+from stalkscreen.schema import LabelledIncident
+from stalkscreen.synthesis.authoring import read_sheet
+from stalkscreen.synthesis.histories import histories, synthesise
+from stalkscreen.synthesis.recorder import Recorder
+
+ROW = {
+    "n": 3, "st": "stalking", "src": "call_log", "at": "2022-11-03", "force": "Durham",
+    "narrative": "He waits by the stop again. No threats made.", "fam": "stalking", "basis": "behavioural", "hc": True,
+    "tier": "s2A", "four": "FUR", "dom": False, "cyber": False, "rel": "stranger", "conf": 2, "v": "f34 Polish", "s": "m",
+    "ev": [["loitering", "waits by the stop again"], ["threats_to_victim", "No threats made", "n"]],
+}  # fmt: skip
+
+
+def sheet(folder: Path, *rows: dict[str, object]) -> Path:
+    path = folder / "w99.jsonl"
+    path.write_text("\n".join(json.dumps(r) for r in rows), encoding="utf-8")
+    return path
+
+
+class TestAuthoring:
+    def test_quotes_become_offsets_and_short_names_become_labels(self, tmp_path: Path) -> None:
+        (record,) = read_sheet(sheet(tmp_path, ROW), Recorder())
+        assert record.incident_id == "syn-w99-003"
+        assert record.indicators == ("loitering",)
+        assert [record.narrative[e.start : e.end] for e in record.evidence or ()] == [
+            "waits by the stop again",
+            "No threats made",
+        ]
+        assert [e.status for e in record.evidence or ()] == ["present", "negated"]
+        assert (record.four_fixated, record.four_obsessive, record.four_repeated) == (True, False, True)
+        assert record.people == {
+            "victim": {"sex": "female", "age": 34, "background": "Polish"},
+            "suspect": {"sex": "male"},
+        }
+
+    def test_pair_mates_share_a_case_and_a_pair(self, tmp_path: Path) -> None:
+        mate = {**ROW, "n": 101, "pair_of": 3, "pair": "i1", "kind": "invariance", "narrative": ROW["narrative"]}
+        base, other = read_sheet(sheet(tmp_path, ROW, mate), Recorder())
+        assert base.pair_id == other.pair_id == "syn-w99-i1"
+        assert base.case_id == other.case_id
+        assert base.pair_kind == "invariance"
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"ev": [["loitering", "not in it"]]}, "found 0 times"),
+            (
+                {"narrative": "waits by the stop again, waits by the stop again", "ev": [["loitering", "waits by"]]},
+                "found 2 times",
+            ),
+            ({"v": "woman of 34"}, "victim or suspect"),
+            ({"rel": "uncle"}, "relationship"),
+        ],
+    )
+    def test_a_wrong_row_is_named_without_its_text(
+        self, tmp_path: Path, change: dict[str, object], message: str
+    ) -> None:
+        with pytest.raises(DataError, match=message) as caught:
+            read_sheet(sheet(tmp_path, {**ROW, **change}), Recorder())
+        assert "n=3" in caught.value.message
+        assert "waits by the stop again" not in caught.value.message
+
+
+class TestRecorder:
+    def test_the_same_record_always_gets_the_same_title(self) -> None:
+        records = list(islice(histories(20, 1), 20))
+        assert [Recorder().title(r) for r in records] == [Recorder().title(r) for r in records]
+
+    def test_most_stalking_is_recorded_as_something_else_as_published(self) -> None:
+        made = [
+            LabelledIncident(
+                incident_id=f"x{i}", narrative="x", stalking=True, offence_family="stalking", domestic=True,
+                relationship="ex_partner" if i % 2 else "acquaintance", source_type="crime_report",
+                occurred_at=f"{2015 + i % 8}-06-01",
+            )
+            for i in range(4000)
+        ]  # fmt: skip
+        titles = Counter(Recorder().title(r) for r in made)
+        assert 0.12 < titles["stalking"] / 4000 < 0.24
+
+    def test_a_wrong_settings_file_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "recorder.toml"
+        path.write_text("eras = 3")
+        with pytest.raises(ConfigError, match=r"recorder\.toml"):
+            Recorder(path)
+
+
+class TestHistories:
+    def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(self, tmp_path: Path) -> None:
+        for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+            synthesise(40, seed, tmp_path / name)
+        a, b, c = ((tmp_path / n / "histories.jsonl").read_bytes() for n in "abc")
+        assert a == b != c
+
+    def test_one_more_case_changes_none_before_it(self) -> None:
+        few, more = list(histories(5, 3)), list(histories(6, 3))
+        assert more[: len(few)] == few
+
+    def test_evidence_lies_in_the_text_and_cases_are_in_time_order(self) -> None:
+        last: dict[str, object] = {}
+        for record in histories(60, 4):
+            for span in record.evidence or ():
+                assert 0 <= span.start < span.end <= len(record.narrative)
+            assert record.case_id is not None
+            assert record.occurred_at is not None
+            assert last.get(record.case_id, record.occurred_at) <= record.occurred_at  # type: ignore[operator]
+            last[record.case_id] = record.occurred_at
+
+    def test_some_histories_are_stalking_though_no_single_incident_is(self) -> None:
+        by_case: dict[str, list[LabelledIncident]] = {}
+        for record in histories(80, 5):
+            by_case.setdefault(str(record.case_id), []).append(record)
+        assert any(rs[0].case_stalking and not any(r.stalking for r in rs) for rs in by_case.values())
+        assert any(not rs[0].case_stalking and len(rs) > 1 for rs in by_case.values())
+
+    def test_a_folder_with_something_in_it_is_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "keep.txt").write_text("mine")
+        with pytest.raises(ConfigError, match="not an empty folder"):
+            synthesise(3, 0, tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == ["keep.txt"]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stalkscreen.config import Settings, TrainConfig
+from stalkscreen.errors import ConfigError, DataError, LeakageError
+from stalkscreen.schema import LabelledIncident
+from training import splits, thresholds
+from training.train import fit
+
+
+def record(number: int, text: str, stalking: bool = True, **fields: object) -> LabelledIncident:
+    return LabelledIncident.model_validate(
+        {"incident_id": f"r{number}", "narrative": text, "stalking": stalking, **fields}
+    )
+
+
+class TestGroups:
+    def test_case_writer_pair_and_near_duplicates_belong_together(self) -> None:
+        long = "the caller says that a man was outside the shop at noon with a grey dog and a blue van"
+        rows = [
+            record(0, "alpha beta gamma", case_id="c1"),
+            record(1, "delta epsilon zeta", case_id="c1", writer="w1"),
+            record(2, "eta theta iota", writer="w1", pair_id="p1"),
+            record(3, "kappa lambda mu", pair_id="p1"),
+            record(4, long),
+            record(5, long.replace("noon", "one")),
+            record(6, "nothing like the others at all"),
+        ]
+        group, grouping = splits.groups(rows)
+        assert len(set(group[:4].tolist())) == 1
+        assert group[4] == group[5]
+        assert len(set(group.tolist())) == 3
+        assert grouping == "writer, case, pair and near-duplicate text"
+
+    def test_a_set_without_writers_or_cases_just_works(self) -> None:
+        rows = [record(i, f"text number {i} about thing {i * 7}") for i in range(6)]
+        group, grouping = splits.groups(rows)
+        assert len(set(group.tolist())) == 6
+        assert grouping == "near-duplicate text"
+
+    def test_folds_keep_groups_whole(self, records: list[LabelledIncident]) -> None:
+        group, _ = splits.groups(records, near_duplicate=0.9)
+        fold = splits.folds(records, group, wanted=5, seed=0)
+        for number in set(group.tolist()):
+            assert len(set(fold[group == number].tolist())) == 1
+
+    def test_one_group_cannot_be_validated(self) -> None:
+        rows = [record(i, f"text {i}", stalking=i % 2 == 0, writer="w") for i in range(6)]
+        with pytest.raises(DataError, match="at least two groups"):
+            splits.folds(rows, np.zeros(6, dtype=np.intp), 5, 0)
+
+    def test_a_supplied_split_that_leaks_is_refused_by_id(self) -> None:
+        train = [record(0, "alpha beta gamma delta", writer="w1"), record(1, "epsilon zeta eta theta")]
+        with pytest.raises(LeakageError, match="r9"):
+            splits.check_holdout(train, [record(9, "iota kappa lambda mu", writer="w1")])
+        splits.check_holdout(train, [record(8, "nu xi omicron pi", writer="w2")])
+
+
+class TestThresholds:
+    def test_calibration_is_left_out_where_labels_are_few_or_the_order_is_wrong(self) -> None:
+        few = np.array([1.0, 0.0, np.nan])
+        assert thresholds.fit_platt(np.array([0.9, 0.1, 0.5]), few) is None
+        truth = np.tile([0.0, 1.0], 50)
+        assert thresholds.fit_platt(1 - truth * 0.8, truth) is None
+
+    def test_calibration_fits_known_probabilities(self) -> None:
+        rng = np.random.default_rng(0)
+        p = rng.uniform(0.05, 0.95, 4000)
+        truth = (rng.uniform(size=4000) < p).astype(float)
+        platt = thresholds.fit_platt(p, truth)
+        assert platt is not None
+        assert platt.slope == pytest.approx(1, abs=0.1)
+        assert platt.intercept == pytest.approx(0, abs=0.1)
+
+    def test_the_best_f1_cut_separates_what_can_be_separated(self) -> None:
+        truth = np.array([0.0] * 20 + [1.0] * 20)
+        p = np.concatenate([np.linspace(0.1, 0.4, 20), np.linspace(0.6, 0.9, 20)])
+        assert 0.4 < thresholds.best_f1_cut(p, truth) <= 0.6
+        assert thresholds.best_f1_cut(p, np.full(40, np.nan)) == 0.5
+
+
+CONFIG = Path(__file__).parents[1] / "training" / "configs" / "linear.toml"
+
+
+class TestFit:
+    def test_every_record_is_assessed_by_a_model_that_saw_none_of_its_group(
+        self, records: list[LabelledIncident]
+    ) -> None:
+        config = TrainConfig(kind="linear", validation={"folds": 3, "near_duplicate": 0.9})
+        result = fit(records, config, data_hash="abc")
+        assert [a.incident_id for a in result.cross_validated] == [r.incident_id for r in records]
+        assert result.model.data_hash == "abc"
+        assert result.model.prevalence == 0.5
+        assert result.model.info.provenance.grouping == result.grouping
+        again = fit(records, config, data_hash="abc")
+        assert again.cross_validated == result.cross_validated
+
+    def test_labels_that_are_absent_are_left_out_not_read_as_no(self, records: list[LabelledIncident]) -> None:
+        bare = [
+            LabelledIncident(incident_id=r.incident_id, narrative=r.narrative, stalking=r.stalking, writer=r.writer)
+            for r in records
+        ]
+        config = TrainConfig(kind="linear", validation={"folds": 3, "near_duplicate": 0.9})
+        result = fit(bare, config)
+        assert result.model.info.indicator_names == ()
+        assert result.cross_validated[0].indicators == []
+
+    def test_one_class_only_is_refused(self, records: list[LabelledIncident]) -> None:
+        with pytest.raises(DataError, match="records labelled stalking and records labelled not stalking"):
+            fit([r for r in records if r.stalking], TrainConfig(kind="linear"))
+
+    def test_a_setting_the_kind_does_not_have_is_refused(self, records: list[LabelledIncident]) -> None:
+        with pytest.raises(ConfigError, match=r"\[linear\]"):
+            fit(records, TrainConfig(kind="linear", classifier={"depth": 3}, validation={"near_duplicate": 0.9}))
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("kind = 'oracle'", "allowed: keyword, linear"),
+            ("kind = 'linear'\nspeed = 3", "speed"),
+            ("kind = 'linear'\n[validation]\nfolds = 1", "validation.folds"),
+            ("kind = ", "not valid TOML"),
+            ("seed = 1", "kind is None"),
+        ],
+    )
+    def test_a_wrong_config_says_where(self, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "c.toml"
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            TrainConfig.read(path)
+
+    def test_every_committed_config_is_valid(self) -> None:
+        for path in CONFIG.parent.glob("*.toml"):
+            TrainConfig.read(path)
+
+    def test_a_missing_config_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="nowhere.toml"):
+            TrainConfig.read(tmp_path / "nowhere.toml")
+
+    @pytest.mark.parametrize("text", ["0", "1", "often", "nan"])
+    def test_a_live_prevalence_outside_its_range_is_refused(self, text: str) -> None:
+        with pytest.raises(ConfigError, match="between 0 and 1"):
+            Settings.from_env({"STALKSCREEN_LIVE_PREVALENCE": text})
