@@ -51,8 +51,7 @@ def _couples(records: Sequence[LabelledIncident], kind: str) -> dict[str, list[i
 
 
 def contrast_pairs(records: Sequence[LabelledIncident], columns: Columns) -> Json:
-    """Pairs that differ in what makes it stalking: the stalking one should score higher, and only it be
-    flagged.
+    """Pairs that differ in what makes it stalking: that one should score higher, and it alone be flagged.
 
     A `pair_id` with several of either side counts each couple of one stalking and one other record.
     """
@@ -76,8 +75,7 @@ def contrast_pairs(records: Sequence[LabelledIncident], columns: Columns) -> Jso
 
 
 def invariance_pairs(records: Sequence[LabelledIncident], columns: Columns) -> Json:
-    """Texts that say the same with other names, pronouns or details: the flag must not differ within a
-    set."""
+    """Texts that say the same with other names, pronouns or details: the flag must be the same."""
     flips = total = 0
     spreads: list[tuple[float, str]] = []
     for pair, rows in _couples(records, "invariance").items():
@@ -209,8 +207,8 @@ PERTURBATIONS: tuple[Perturbation, ...] = (
 
 
 def perturbation_tests(
-    model: Screener,
     records: Sequence[LabelledIncident],
+    model: Screener,
     *,
     sample: int = SAMPLE,
     seed: int = 0,
@@ -219,9 +217,9 @@ def perturbation_tests(
     """Change texts, assess them again and count the flags that changed.
 
     Args:
-        model: Assesses the texts as they are and as changed.
         records: Labelled incidents; at most `sample` of them are drawn, half of them stalking where there are
         enough.
+        model: Assesses the texts as they are and as changed.
         sample: Largest number of records perturbed.
         seed: Same seed and records, same texts.
         perturbations: The ways to change a text.

@@ -108,8 +108,7 @@ ends."""
 
 
 def thresholds(rows: Sequence[Json], review: float, name: str, title: str, description: str) -> str | None:
-    """Recall, specificity and precision at live prevalence over thresholds, with the review threshold
-    marked."""
+    """Recall, specificity and live precision over thresholds, with the review threshold marked."""
     values: list[Json] = []
     for row in rows:
         for key, label, _, _ in _LINES:
@@ -149,8 +148,7 @@ def thresholds(rows: Sequence[Json], review: float, name: str, title: str, descr
 
 
 def calibration(bins: Sequence[Json], name: str, title: str, description: str) -> str | None:
-    """Observed share of stalking against mean probability, bin by bin, beside the line of perfect
-    calibration."""
+    """Observed share of stalking against mean probability by bin, beside the line of perfect calibration."""
     values = [{"mean": b["mean"], **b["observed"]} for b in bins if b["observed"]["value"] is not None]
     if not values:
         return None

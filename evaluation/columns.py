@@ -88,8 +88,7 @@ def check_aligned(
 
 
 def groups_of(records: Sequence[LabelledIncident]) -> NDArray[np.intp]:
-    """`(n,)` number of the group of each record: those that share a `case_id` or a `pair_id`, directly or
-    through others."""
+    """`(n,)` group numbers: records that share a `case_id` or `pair_id`, directly or through others."""
     n = len(records)
     if n == 0:
         return np.zeros(0, dtype=np.intp)

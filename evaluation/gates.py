@@ -1,8 +1,7 @@
 """The release gates: what may ship, read from `gates.toml` and applied to cross-validated figures.
 
-In: `metrics.json` and out-of-fold scores of a candidate, and the same of the released model where there is
-one. Out: one result a gate, each `pass`, `fail` or `not_applicable` with a sentence. To add a gate, add an
-entry there.
+In: `metrics.json` and out-of-fold scores of a candidate, and the same of the released model where there is one.
+Out: one result a gate, each `pass`, `fail` or `not_applicable` with a sentence. To add a gate, add an entry there.
 """
 
 from __future__ import annotations
@@ -137,8 +136,7 @@ def run_gates(
 def compare_with_released(
     scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate
 ) -> tuple[float, float, int] | None:
-    """Recall of candidate and released model on the records both scored, and how many; None when not
-    comparable."""
+    """Recall of candidate and released model on the records both scored, and how many; None when not comparable."""
     path = released / "evaluation" / SCORES if released else None
     if path is None or not path.is_file():
         return None
@@ -157,8 +155,7 @@ def compare_with_released(
 
 
 def is_better(scores: Mapping[str, tuple[int, float]], released: Path | None, gates: Gates) -> bool:
-    """Whether the candidate should replace the released model without being asked to: none is released, or it
-    gains."""
+    """Whether the candidate should replace the released model without being asked to: none is released, or it gains."""
     if released is None:
         return True
     found = compare_with_released(scores, released, gates.released)

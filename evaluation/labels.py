@@ -1,5 +1,4 @@
-"""Section 3 of the report: offence family, section 2A or 4A, indicators, their evidence, and the other
-answers.
+"""Section 3 of the report: offence family, section 2A or 4A, indicators, evidence, other answers.
 
 Input: labelled incidents, their assessments, the taxonomy. Output: plain JSON figures. A label that is absent
 is unknown and is left out of the figure concerned, on both sides.
@@ -24,8 +23,7 @@ _TOKEN = re.compile(r"\S+")
 
 
 def families(columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
-    """Confusion matrix of the nine families (rows: truth, columns: likeliest), and how often each is
-    flagged."""
+    """Confusion matrix of the nine families (rows: truth, columns: likeliest), and each one's flags."""
     names = list(taxonomy.family_names)
     titles = {family.name: family.title for family in taxonomy.families}
     place = {name: i for i, name in enumerate(names)}

@@ -1,8 +1,7 @@
-"""The model card that `promote` writes: who may use a released model for what, on what it was trained, how it
-did.
+"""The model card that `promote` writes: who may use a released model for what, on what it was trained, how it did.
 
-Every figure is read from the model's own record or its cross-validated `metrics.json`; what only people can
-know is marked as to be filled and never invented.
+Every figure is read from the model's own record or its cross-validated `metrics.json`; what only people can know is
+marked as to be filled and never invented.
 """
 
 from __future__ import annotations
@@ -72,8 +71,8 @@ def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[Gate
 
 ## Data
 
-The training records, with sha256. Stalking is {info.prevalence:.1%} of them; probabilities are calibrated at
-that prevalence and re-weighted to a stated live one.
+The training records, with sha256. Stalking is {info.prevalence:.1%} of them; probabilities are calibrated at that
+prevalence and re-weighted to a stated live one.
 
 | file | rows | sha256 |
 |---|---|---|
@@ -83,9 +82,7 @@ Folds kept apart: {provenance.grouping}.
 
 ## How it did
 
-Cross-validated on records whose group the scoring model had not seen. {
-        "The narratives are synthetic." * metrics["dataset"]["synthetic"]
-    }
+Cross-validated on records whose group the scoring model had not seen. {"The narratives are synthetic." * metrics["dataset"]["synthetic"]}
 
 | figure | value |
 |---|---|

@@ -49,8 +49,7 @@ class ThresholdInfo:
 
 
 def _mixed_false_flag(ordinary: Rate, near_miss: Rate) -> Rate | None:
-    """False flags where `LIVE_NEAR_MISS_SHARE` of what is not stalking is near to it; its counts are the two
-    sums."""
+    """False flags where `LIVE_NEAR_MISS_SHARE` of what is not stalking is near to it; counts are summed."""
     if ordinary.value is None or near_miss.value is None:
         return None
     share_of = (1 - LIVE_NEAR_MISS_SHARE, LIVE_NEAR_MISS_SHARE)

@@ -1,8 +1,7 @@
 """Promote a registered version: gates, alias, model card, released folder.
 
-In: a version number. Out: `models/<kind>-<digest8>/` with the model, its cross-validated figures and its
-card; the alias `champion`; and its name in `models/RELEASED`, which nothing else writes. Nothing is changed
-when a gate fails.
+In: a version number. Out: `models/<kind>-<digest8>/` with the model, its cross-validated figures and its card; the
+alias `champion`; and its name in `models/RELEASED`, which nothing else writes. Nothing is changed when a gate fails.
 """
 
 from __future__ import annotations

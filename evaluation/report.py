@@ -116,7 +116,8 @@ def _misidentification_sentence(metrics: Json) -> str:
             f"{missed['of']:,} records of true stalking the model missed {missed['n']:,}{by_keyword}."
         )
     recorded, after = _way(metrics, "as_recorded"), _way(metrics, "after_review")
-    assert recorded is not None and after is not None
+    assert recorded is not None
+    assert after is not None
     return (
         f"Of {missed['of']:,} records of true stalking with a recorded offence, {recorded['missed']['n']:,} were "
         f"recorded as something else and the model missed {missed['n']:,}{by_keyword}; "

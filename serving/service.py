@@ -48,7 +48,7 @@ class ScreeningService(bentoml.Service):
 
 
 @bentoml.service(
-    name="stalkscreen",
+    name="stalkscreen_service",
     service_class=ScreeningService,
     workers=1,
     threads=4,

@@ -167,8 +167,7 @@ def recall_at_false_flag(y: ArrayLike, p: ArrayLike, max_false_flag: float) -> t
 
 
 class ReviewThreshold(NamedTuple):
-    """A chosen threshold, the recall it gives, and how far that is below 0.90 (None when recall is
-    unmeasured)."""
+    """A chosen threshold, its recall, and how far that is below 0.90 (None when recall is unmeasured)."""
 
     threshold: float
     recall: Rate
@@ -229,8 +228,7 @@ def choose_review_threshold(
 
 
 def precision_at(recall: float, false_flag: float, prevalence: float) -> float | None:
-    """Precision where `prevalence` of records are true, given recall and the false-flag rate (Bayes); all
-    0..1."""
+    """Precision where `prevalence` of records are true, by Bayes' rule; all arguments in 0..1."""
     true, false = prevalence * recall, (1 - prevalence) * false_flag
     return None if true + false == 0 else true / (true + false)
 
@@ -351,8 +349,7 @@ def ranking(
 def grouped_rate(
     hits: ArrayLike, among: ArrayLike, group: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
-    """The share of `among` that `hits` covers, with an interval that resamples whole groups (see
-    `ranking`)."""
+    """The share of `among` that `hits` covers, with an interval that resamples whole groups."""
     of = np.asarray(among, dtype=bool)
     hit = np.asarray(hits, dtype=bool) & of
     point = share(hit, of)
@@ -381,8 +378,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Expected calibration error and Brier score (None when empty), and the bins behind them, lowest
-    first."""
+    """Expected calibration error and Brier score (None when empty), and their bins, lowest first."""
 
     ece: float | None
     brier: float | None
@@ -412,8 +408,7 @@ def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Calibration:
 
 @dataclass(frozen=True, slots=True)
 class McNemar:
-    """Paired errors of two judges on the same records and the exact two-sided probability of a split so
-    uneven.
+    """Paired errors of two judges on the same records, with the exact two-sided p value.
 
     Attributes:
         only_first_wrong: Records the first judged wrongly and the second rightly.

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from stalkscreen.dataset import Columns, Reject, stream_incidents, write_rejects
+from stalkscreen.dataset import Columns, Problem, stream_incidents, write_rejects
+from stalkscreen.dataset.problems import data_error
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.progress import counted
 from stalkscreen.schema import Assessment, Case, Incident
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
-MAX_SHOWN = 50
-"""Problems shown before the rest is only counted (contract, section 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +207,7 @@ def screen_file(
     if rejects is None:
         _refuse_bad_rows(path, columns, chunk_rows)
     read = flagged = misidentified = 0
-    bad: list[Reject] = []
+    bad: list[Problem] = []
     with _sink(out) as sink:
         chunks = counted(
             stream_incidents(path, columns, chunk_rows), "screening", "incidents", lambda chunk: len(chunk.incidents)
@@ -229,18 +228,10 @@ def screen_file(
 
 def _refuse_bad_rows(path: Path, columns: Columns | None, chunk_rows: int) -> None:
     """Read the whole file once before anything is assessed."""
-    problems: list[str] = []
-    total = 0
-    for chunk in stream_incidents(path, columns, chunk_rows):
-        total += len(chunk.rejects)
-        problems += [f"row {r.row}, {r.field}: {r.reason}" for r in chunk.rejects[: MAX_SHOWN - len(problems)]]
-    if total:
-        shown = "\n".join(f"  {p}" for p in problems)
-        more = f"\n  … and {total - len(problems):,} more" if total > len(problems) else ""
+    problems = [p for chunk in stream_incidents(path, columns, chunk_rows) for p in chunk.rejects]
+    if problems:
+        error = data_error(problems)
         raise DataError(
-            f"{path} has {total:,} problems; nothing was screened. Mend them, or give --rejects FILE to screen the "
-            f"rest.\n{shown}{more}",
-            file=str(path),
-            problems=problems,
-            total=total,
+            f"{error.message}\nGive --rejects FILE to screen the rest and have these rows written there.",
+            **error.context,
         )

@@ -366,8 +366,8 @@ def test_contrast_pairs_are_ranked_and_invariant_sets_must_not_flip() -> None:
 
 def test_perturbations_count_changed_flags_and_are_the_same_for_the_same_seed() -> None:
     records = [record(i, i % 2 == 0) for i in range(20)]
-    first = behaviour.perturbation_tests(Fake(), records, sample=10, seed=4)
-    assert first == behaviour.perturbation_tests(Fake(), records, sample=10, seed=4)
+    first = behaviour.perturbation_tests(records, Fake(), sample=10, seed=4)
+    assert first == behaviour.perturbation_tests(records, Fake(), sample=10, seed=4)
     rows = {row["perturbation"]: row for row in first}
     assert counts(rows["capitals"]["flags_lost"]) == (10, 10)
     assert counts(rows["padding"]["flips"]) == (0, 10)
@@ -433,7 +433,7 @@ def test_the_figures_of_a_full_set_keep_their_schema() -> None:
         records,
         assessments,
         baselines={"keyword": assessments, "released": assessments},
-        perturbations=behaviour.perturbation_tests(Fake(), records, sample=6),
+        perturbations=behaviour.perturbation_tests(records, Fake(), sample=6),
     )
     schema().validate(json.loads(json.dumps(found, allow_nan=False)))
     assert found["slices"][0]["parts"][0]["recall"]["value"] is not None

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def test_the_page_has_the_marks_that_assistive_technology_needs(page: str) -> No
     assert next(a for t, a in tags if t == "html")["lang"] == "en-GB"
     levels = [int(t[1]) for t, _ in tags if re.fullmatch(r"h[1-6]", t)]
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     count = Counter(t for t, _ in tags)
     assert count["table"] == count["caption"] > 10
     assert all(a.get("scope") in ("row", "col") for t, a in tags if t == "th")
