@@ -74,7 +74,7 @@ def from_validation(error: ValidationError, document: Any) -> RequestError:
     loc = first["loc"]
     code, said = _describe(first, _value_at(document, loc))
     field = _path(loc)
-    more = f" ({len(problems) - 1} more problems follow it.)" if len(problems) > 1 else ""
+    more = f" Problems found in all: {len(problems)}." if len(problems) > 1 else ""
     return RequestError(f"{field or 'The body'} {said}.{more}", status=422, code=code, field=field)
 
 

@@ -85,7 +85,8 @@ class LoadedModel:
                     f"STALKSCREEN_MODEL is {settings.model!r}, which is not a folder; the service opens no registry.",
                     field="STALKSCREEN_MODEL",
                 )
-            model = load_model(None, settings)
+            folder = None if settings.model is None else str(Path(settings.model).resolve())
+            model = load_model(folder, settings)
             answer = model.assess([Case.of_one(EXAMPLE)])[0].to_json_dict()
         except StalkscreenError as error:
             log.error("No model is loaded (%s): %s", error.code, error.message)

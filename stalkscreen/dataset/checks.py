@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from stalkscreen.dataset.fields import FIELDS, read_cells
@@ -104,7 +103,8 @@ def _failures_by_pandera(table: Table, rules: tuple[Rule, ...]) -> Failures:
     import pandera.pandas as pa
 
     def as_check(rule: Rule) -> Callable[[pd.Series[int]], pd.Series[bool]]:
-        return partial(_passes, table, rule)
+        # A closure, not a partial: pandera deep-copies its checks, and would copy the table with them.
+        return lambda column: pd.Series(rule.passes(table), index=column.index, dtype=bool)
 
     fields = dict.fromkeys(rule.field for rule in rules)
     positions = range(len(table.rows))
@@ -123,9 +123,3 @@ def _failures_by_pandera(table: Table, rules: tuple[Rule, ...]) -> Failures:
         pairs = zip(cases["failure_case"], cases["check"], strict=True)
         return [(int(position), by_name[name]) for position, name in pairs]
     return []
-
-
-def _passes(table: Table, rule: Rule, column: pd.Series[int]) -> pd.Series[bool]:
-    import pandas as pd
-
-    return pd.Series(rule.passes(table), index=column.index, dtype=bool)

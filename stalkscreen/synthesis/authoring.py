@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stalkscreen.dataset import read_labelled, write_labelled, write_manifest
 from stalkscreen.errors import DataError
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.synthesis.recorder import Recorder
@@ -112,3 +113,35 @@ def _person(text: str) -> dict[str, Any]:
     sex, age, background = match.groups()
     known = {"sex": _SEX.get(sex), "age": int(age) if age else None, "background": background}
     return {key: value for key, value in known.items() if value is not None}
+
+
+def add_sheets(sheets: Iterable[Path], corpus: Path) -> int:
+    """Put writers' sheets into a corpus file, in place of whatever it held of the same writers.
+
+    Args:
+        sheets: Files named after their writers.
+        corpus: `narratives.jsonl`; made when missing, replaced in one step; the folder's manifest follows.
+
+    Returns:
+        Records the corpus then holds.
+    """
+    recorder = Recorder()
+    added = [record for sheet in sheets for record in read_sheet(sheet, recorder)]
+    writers = {record.writer for record in added}
+    kept = [r for r in read_labelled([corpus]).records if r.writer not in writers] if corpus.exists() else []
+    records = sorted([*kept, *added], key=lambda r: r.incident_id)
+    write_labelled(records, corpus)
+    write_manifest(corpus.parent)
+    return len(records)
+
+
+if __name__ == "__main__":
+    import sys
+
+    if len(sys.argv) < 3:
+        sys.exit("Usage: python -m stalkscreen.synthesis.authoring SHEET.jsonl … data/synthetic/narratives.jsonl")
+    *paths, target = map(Path, sys.argv[1:])
+    try:
+        sys.stdout.write(f"{add_sheets(paths, target):,} records in {target}\n")
+    except DataError as error:
+        sys.exit(error.message)
