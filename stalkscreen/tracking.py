@@ -6,6 +6,8 @@ SQLite and a folder inside the checkout; `MLFLOW_TRACKING_URI` names another.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,7 @@ ENVIRONMENT = {
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 """Set before MLflow is imported: no telemetry, no input in schema errors, no pip calls, no pickle."""
 
@@ -57,8 +60,8 @@ def _mlflow(settings: Settings) -> Any:
 
     import mlflow
 
-    # MLflow and Alembic narrate their migrations on the first use of a new store.
-    for name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
+    # MLflow and Alembic narrate migrations, validation and registration; the command says what matters itself.
+    for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
@@ -116,6 +119,7 @@ def record_run(
         UnknownNameError: Another run registered a version meanwhile.
     """
     mlflow = _mlflow(settings)
+    from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -148,9 +152,9 @@ def record_run(
             }
         )
         mlflow.log_params({k: str(v)[:500] for k, v in params.items()})
-        dataset = mlflow.data.from_pandas(
-            frame, source=", ".join(str(s["name"]) for s in sources), name=NAME, targets="stalking"
-        )
+        # No narrative goes into the record, and the source is a name with its hash rather than a place.
+        source = CodeDatasetSource({f"sha256 of {s['name']}": str(s["sha256"]) for s in sources})
+        dataset = mlflow.data.from_pandas(frame, source=source, name=NAME, targets="stalking")
         mlflow.log_input(dataset, context="training")
         logged = mlflow.pyfunc.log_model(
             name="model",
@@ -169,7 +173,8 @@ def record_run(
             environment.write_text(_environment(), encoding="utf-8")
             mlflow.log_artifact(str(environment))
         client = mlflow.MlflowClient()
-        made = mlflow.register_model(logged.model_uri, NAME)
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = mlflow.register_model(logged.model_uri, NAME)
         if str(made.version) != info.version:
             client.delete_model_version(NAME, made.version)
             raise UnknownNameError(

@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from stalkscreen.dataset import write_manifest
 from stalkscreen.errors import ConfigError
-from stalkscreen.model import file_sha256
 from stalkscreen.schema import LONDON, Evidence, LabelledIncident, Person
 from stalkscreen.synthesis.recorder import Recorder
 from stalkscreen.taxonomy import LABEL_VERSION, load_taxonomy
@@ -192,9 +192,7 @@ def synthesise(cases: int, seed: int, out: Path) -> str:
             'note = "Simulated; recombined sentences, not for training text classifiers."\n',
             encoding="utf-8",
         )
-        entry = {"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path), "rows": rows}
-        manifest = {"label_version": LABEL_VERSION, "seed": seed, "cases": cases, "files": [entry]}
-        (building / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_manifest(building)
         building.chmod(0o755)
         if out.exists():
             out.rmdir()

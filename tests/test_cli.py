@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stalkscreen.cli import main
+from stalkscreen.dataset import write_labelled
+from stalkscreen.model import ScreeningModel
+from stalkscreen.schema import Assessment, Case, Incident, LabelledIncident
+
+TEXT = "He waits by the bus stop every evening. She keeps ringing from new numbers after being blocked."
+CONFIG = Path(__file__).parents[1] / "training" / "configs" / "linear.toml"
+
+
+@pytest.fixture
+def run(tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Call the command line with stores of its own and the test model released."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / model_folder.name).symlink_to(model_folder)
+    (models / "RELEASED").write_text(model_folder.name)
+    monkeypatch.setenv("STALKSCREEN_MODELS", str(models))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("STALKSCREEN_ARTIFACTS", str(tmp_path / "artifacts"))
+
+    def call(*args: object) -> Result:
+        return CliRunner().invoke(main, [str(a) for a in args], prog_name="stalkscreen")
+
+    return call
+
+
+def incidents_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("command", ["synthesise", "train", "evaluate", "promote", "screen", "models"])
+def test_every_command_has_help_with_an_example(command: str, run) -> None:
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    assert f"stalkscreen {command}" in done.output.split("Example")[-1]
+
+
+def test_one_text_is_printed_readably(run) -> None:
+    done = run("screen", "--text", TEXT)
+    assert done.exit_code == 0
+    assert "FLAGGED FOR REVIEW" in done.output
+    assert "“He waits by the bus stop every evening.”" in done.output
+    assert "No flag means nothing." in done.output
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(run, tmp_path: Path, suffix: str, model: ScreeningModel) -> None:
+    rows = [
+        {"URN": "007", "FREE_TEXT": TEXT, "recorded_offence": "harassment", "beat": "K3"},
+        {"URN": "008", "FREE_TEXT": "Wallet handed in.", "recorded_offence": "", "beat": "=1+1"},
+    ]
+    source = incidents_csv(tmp_path / "in.csv", rows)
+    out = tmp_path / f"out{suffix}"
+    done = run("screen", source, "--columns", "narrative=FREE_TEXT,incident_id=URN", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "2 read, 1 flagged for review, 1 possible misidentifications" in done.output
+    expected = model.assess([Case.of_one(Incident(incident_id="007", narrative=TEXT, recorded_offence="harassment"))])[0]
+    if suffix == ".jsonl":
+        first, second = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
+        assert first.pop("extra") == {"beat": "K3"}
+        assert first == expected.to_json_dict()
+        assert second["possible_misidentification"] is None
+        Assessment.model_validate(first)
+    else:
+        import pandas as pd
+
+        frame = pd.read_csv(out, dtype=str) if suffix == ".csv" else pd.read_parquet(out)
+        assert frame["incident_id"].tolist() == ["007", "008"]
+        assert json.loads(frame["assessment"][0]) == expected.to_json_dict()
+        assert frame["beat"][0] == "K3"
+        if suffix == ".csv":
+            assert frame["beat"][1] == "'=1+1"
+
+
+def test_bad_rows_stop_the_run_with_every_problem_and_nothing_written(run, tmp_path: Path) -> None:
+    source = incidents_csv(
+        tmp_path / "in.csv",
+        [{"incident_id": "1", "narrative": ""}, {"incident_id": "2", "narrative": TEXT}, {"incident_id": "2", "narrative": "x" * 20_001}],
+    )
+    done = run("screen", source, "--out", tmp_path / "out.jsonl")
+    assert done.exit_code == 2
+    assert "row 1" in done.output
+    assert "row 3" in done.output
+    assert "--rejects" in done.output
+    assert "xxxx" not in done.output
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_rejects_takes_the_bad_rows_and_the_rest_is_screened(run, tmp_path: Path) -> None:
+    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": ""}, {"incident_id": "2", "narrative": TEXT}])
+    done = run("screen", source, "--out", tmp_path / "out.jsonl", "--rejects", tmp_path / "bad.csv")
+    assert done.exit_code == 0, done.output
+    assert "2 read, 1 rejected, 1 flagged" in done.output
+    bad = list(csv.DictReader((tmp_path / "bad.csv").open(encoding="utf-8-sig")))
+    assert [(b["incident_id"], b["row"], b["field"]) for b in bad] == [("1", "1", "narrative")]
+    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["screen"], "Give either a FILE"),
+        (["screen", "x.csv"], "--out FILE is needed"),
+        (["screen", "--text", "  "], "is empty"),
+        (["screen", "--text", "x", "--out", "y.csv"], "go with a FILE"),
+        (["screen", "nowhere.csv", "--out", "o.jsonl"], "nowhere.csv"),
+        (["screen", "--text", "x", "--model", "no/such"], "is no model"),
+        (["train", "--data", "nowhere.csv", "--config", str(CONFIG)], "nowhere.csv"),
+        (["train", "--data", "a.csv", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["promote", "7"], "no version"),
+        (["evaluate", "--data", "nowhere.csv", "--out", "o"], "nowhere.csv"),
+        (["synthesise", "--cases", "0", "--out", "o"], "0 is not in the range"),
+        (["conjure"], "No such command"),
+    ],
+)
+def test_the_callers_mistakes_end_with_2_and_a_sentence(run, args: list[str], message: str) -> None:
+    done = run(*args)
+    assert done.exit_code == 2
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_with_nothing_released_the_message_says_what_to_do(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STALKSCREEN_MODELS", str(tmp_path / "empty"))
+    done = run("screen", "--text", "x")
+    assert done.exit_code == 2
+    assert "stalkscreen promote" in done.output
+
+
+def test_a_force_trains_on_its_own_columns_promotes_evaluates_and_lists(
+    run, tmp_path: Path, records: list[LabelledIncident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = incidents_csv(
+        tmp_path / "mine.csv",
+        [{"URN": r.incident_id, "FREE_TEXT": r.narrative, "IS_STALKING": int(r.stalking), "Z": "kept"} for r in records],
+    )
+    config = tmp_path / "c.toml"
+    config.write_text("kind = 'linear'\n[validation]\nfolds = 3\nnear_duplicate = 0.9\n")
+    columns = "narrative=FREE_TEXT,incident_id=URN,stalking=IS_STALKING"
+    done = run("train", "--data", source, "--columns", columns, "--config", config)
+    assert done.exit_code == 0, done.output
+    assert "version 1 registered as candidate" in done.output
+    assert "near-duplicate text" in done.output
+    listed = run("models")
+    assert "candidate" in listed.output
+    done = run("evaluate", "--data", source, "--columns", columns, "--model", "1", "--against", "keyword", "--out", tmp_path / "report")
+    assert done.exit_code == 0, done.output
+    assert "These records trained the model" in done.output
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {"metrics.json", "errors.csv", "report.html"}
+    monkeypatch.setenv("STALKSCREEN_MODELS", str(tmp_path / "fresh"))
+    done = run("promote", "1")
+    assert done.exit_code == 0, done.output
+    assert "not applicable  invariance" in done.output
+    assert run("screen", "--text", TEXT).exit_code == 0
+
+
+def test_a_holdout_that_leaks_is_refused_before_training(run, tmp_path: Path, records: list[LabelledIncident]) -> None:
+    write_labelled(records[:80], tmp_path / "a.jsonl")
+    write_labelled([r.model_copy(update={"incident_id": f"h{r.incident_id}"}) for r in records[:3]], tmp_path / "b.jsonl")
+    done = run("train", "--data", tmp_path / "a.jsonl", "--holdout", tmp_path / "b.jsonl", "--config", CONFIG)
+    assert done.exit_code == 2
+    assert "hR000" in done.output
+    assert "Registered: nothing yet" in run("models").output
+
+
+def test_synthesise_writes_a_set_that_reads_back(run, tmp_path: Path) -> None:
+    from stalkscreen.dataset import check_manifest, read_labelled
+
+    done = run("synthesise", "--cases", 20, "--seed", 4, "--out", tmp_path / "h")
+    assert done.exit_code == 0, done.output
+    assert len({r.case_id for r in read_labelled([tmp_path / "h" / "histories.jsonl"]).records}) == 20
+    check_manifest(tmp_path / "h")
+    again = run("synthesise", "--cases", 20, "--seed", 4, "--out", tmp_path / "h")
+    assert again.exit_code == 2

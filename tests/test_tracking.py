@@ -1,0 +1,166 @@
+"""Train, register, promote, load: the whole path over a small set, in stores of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from evaluation.release import promote
+from stalkscreen import tracking
+from stalkscreen.config import Settings
+from stalkscreen.dataset import write_labelled
+from stalkscreen.errors import GateFailedError, UnknownNameError
+from stalkscreen.model import ScreeningModel
+from stalkscreen.references import load_model, released_folder, resolve
+from stalkscreen.schema import Case, Incident, LabelledIncident
+from stalkscreen.workflow import Trained, train_and_register
+
+CANARY = "zebracrossingcanary"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("store")
+    return Settings.from_env(
+        {
+            "STALKSCREEN_MODELS": str(folder / "models"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "STALKSCREEN_ARTIFACTS": str(folder / "artifacts"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "c.toml"
+    path.write_text("kind = 'linear'\n[validation]\nfolds = 3\nnear_duplicate = 0.9\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(records: list[LabelledIncident], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "set.jsonl"
+    first = records[0].model_copy(update={"narrative": records[0].narrative + f" {CANARY}."})
+    write_labelled([first, *records[1:]], path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(store: Settings, data: Path, config: Path) -> Trained:
+    return train_and_register([data], config, store)
+
+
+def test_a_run_is_registered_as_candidate_with_its_figures(trained: Trained, store: Settings) -> None:
+    (listed,) = tracking.versions(store)
+    assert listed.version == trained.version == "1"
+    assert listed.aliases == ("candidate",)
+    assert listed.headline["cv.auc"] == pytest.approx(trained.metrics["ranking"]["auc"]["value"])
+
+
+def test_the_run_holds_data_hashes_config_environment_and_report(trained: Trained, store: Settings) -> None:
+    import mlflow
+
+    run = mlflow.MlflowClient().get_run(trained.run_id)
+    assert run.data.tags["data_hash"] == trained.model.data_hash
+    assert len(next(v for k, v in run.data.tags.items() if k.startswith("data_sha256."))) == 64
+    assert run.data.params["validation.folds"] == "3"
+    assert run.inputs.dataset_inputs
+    names = {p.name for p in tracking.download_evaluation(trained.run_id, store).iterdir()}
+    assert names == {"metrics.json", "errors.csv", "report.html", "cv_scores.csv"}
+
+
+def test_no_narrative_text_is_in_the_store_or_in_any_artefact(trained: Trained, store: Settings) -> None:
+    database = Path(store.tracking_uri.removeprefix("sqlite:///"))
+    assert CANARY.encode() not in database.read_bytes()
+    with sqlite3.connect(database) as connection:
+        assert CANARY not in "\n".join(connection.iterdump())
+    for path in store.artifacts.rglob("*"):
+        # Single words of the corpus are the model's vocabulary; whole narratives are nowhere.
+        if path.is_file() and path.name != "terms.json":
+            assert CANARY.encode() not in path.read_bytes(), path
+            assert b"His van stayed behind me all the way home again. A tag" not in path.read_bytes(), path
+
+
+def test_nothing_logged_is_a_pickle(trained: Trained, store: Settings) -> None:
+    assert not [p for p in store.artifacts.rglob("*") if p.suffix in {".pkl", ".pickle", ".joblib"}]
+
+
+def test_the_pyfunc_the_folder_and_the_model_in_memory_give_identical_assessments(
+    trained: Trained, store: Settings, records: list[LabelledIncident]
+) -> None:
+    import mlflow
+    import pandas as pd
+
+    tracking.versions(store)
+    incidents = [Incident(incident_id=r.incident_id, narrative=r.narrative, recorded_offence=r.recorded_offence) for r in records[::10]]
+    expected = [a.to_json_dict() for a in trained.model.assess([Case.of_one(i) for i in incidents])]
+    from_registry = load_model("1", store).assess([Case.of_one(i) for i in incidents])
+    assert [a.to_json_dict() for a in from_registry] == expected
+    pyfunc = mlflow.pyfunc.load_model("models:/stalkscreen@candidate")
+    frame = pd.DataFrame([{"incident_id": i.incident_id, "narrative": i.narrative, "recorded_offence": i.recorded_offence} for i in incidents])
+    table = pyfunc.predict(frame)
+    assert [json.loads(a) for a in table["assessment"]] == expected
+    assert table["flag"].tolist() == [e["stalking"]["flag"] for e in expected]
+
+
+def test_the_pyfunc_says_no_narrative_in_its_errors(trained: Trained, store: Settings) -> None:
+    import mlflow
+    import pandas as pd
+
+    tracking.versions(store)
+    pyfunc = mlflow.pyfunc.load_model("models:/stalkscreen/1")
+    for frame in (pd.DataFrame({"text": [CANARY]}), pd.DataFrame({"narrative": [CANARY + "\0"], "incident_id": ["a"]})):
+        with pytest.raises(Exception, match=r"(?i)narrative|column|schema") as caught:
+            pyfunc.predict(frame)
+        assert CANARY not in str(caught.value)
+
+
+def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, store: Settings) -> None:
+    done = promote("1", store)
+    assert released_folder(store) == done.folder
+    assert done.folder.name.startswith("linear-")
+    assert (done.folder / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("# Model card")
+    assert "champion" in tracking.versions(store)[0].aliases
+    assert resolve("models:/stalkscreen@champion", store).joinpath("model.json").is_file()
+    assert ScreeningModel.load(done.folder).version == "1"
+    assert promote("1", store).folder == done.folder
+
+
+def test_a_worse_model_is_not_promoted_and_nothing_changes(
+    trained: Trained, store: Settings, records: list[LabelledIncident], config: Path, tmp_path: Path
+) -> None:
+    promote("1", store)
+    before = released_folder(store)
+    muddled = [r.model_copy(update={"stalking": i % 3 == 0, "tier": None, "offence_family": None}) for i, r in enumerate(records)]
+    path = tmp_path / "muddled.jsonl"
+    write_labelled(muddled, path)
+    worse = train_and_register([path], config, store)
+    with pytest.raises(GateFailedError, match="ranking") as caught:
+        promote(worse.version, store)
+    assert caught.value.exit_code == 1
+    assert released_folder(store) == before
+
+
+@pytest.mark.parametrize("reference", ["99", "models:/stalkscreen@nobody", "no/such/folder"])
+def test_an_unknown_reference_says_what_is_allowed(trained: Trained, store: Settings, reference: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"stalkscreen models"):
+        load_model(reference, store)
+
+
+def test_training_opens_no_outside_socket(
+    store: Settings, data: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def refuse(self: socket.socket, address: object) -> None:
+        tried.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a))
+    train_and_register([data], config, store)
+    assert tried == []
