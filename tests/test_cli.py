@@ -58,7 +58,9 @@ def test_one_text_is_printed_readably(run) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
-def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(run, tmp_path: Path, suffix: str, model: ScreeningModel) -> None:
+def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(
+    run, tmp_path: Path, suffix: str, model: ScreeningModel
+) -> None:
     rows = [
         {"URN": "007", "FREE_TEXT": TEXT, "recorded_offence": "harassment", "beat": "K3"},
         {"URN": "008", "FREE_TEXT": "Wallet handed in.", "recorded_offence": "", "beat": "=1+1"},
@@ -68,7 +70,9 @@ def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(run, tmp_pat
     done = run("screen", source, "--columns", "narrative=FREE_TEXT,incident_id=URN", "--out", out)
     assert done.exit_code == 0, done.output
     assert "2 read, 1 flagged for review, 1 possible misidentifications" in done.output
-    expected = model.assess([Case.of_one(Incident(incident_id="007", narrative=TEXT, recorded_offence="harassment"))])[0]
+    expected = model.assess([Case.of_one(Incident(incident_id="007", narrative=TEXT, recorded_offence="harassment"))])[
+        0
+    ]
     if suffix == ".jsonl":
         first, second = (json.loads(line) for line in out.read_text(encoding="utf-8").splitlines())
         assert first.pop("extra") == {"beat": "K3"}
@@ -89,7 +93,11 @@ def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(run, tmp_pat
 def test_bad_rows_stop_the_run_with_every_problem_and_nothing_written(run, tmp_path: Path) -> None:
     source = incidents_csv(
         tmp_path / "in.csv",
-        [{"incident_id": "1", "narrative": ""}, {"incident_id": "2", "narrative": TEXT}, {"incident_id": "2", "narrative": "x" * 20_001}],
+        [
+            {"incident_id": "1", "narrative": ""},
+            {"incident_id": "2", "narrative": TEXT},
+            {"incident_id": "2", "narrative": "x" * 20_001},
+        ],
     )
     done = run("screen", source, "--out", tmp_path / "out.jsonl")
     assert done.exit_code == 2
@@ -101,7 +109,9 @@ def test_bad_rows_stop_the_run_with_every_problem_and_nothing_written(run, tmp_p
 
 
 def test_rejects_takes_the_bad_rows_and_the_rest_is_screened(run, tmp_path: Path) -> None:
-    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": ""}, {"incident_id": "2", "narrative": TEXT}])
+    source = incidents_csv(
+        tmp_path / "in.csv", [{"incident_id": "1", "narrative": ""}, {"incident_id": "2", "narrative": TEXT}]
+    )
     done = run("screen", source, "--out", tmp_path / "out.jsonl", "--rejects", tmp_path / "bad.csv")
     assert done.exit_code == 0, done.output
     assert "2 read, 1 rejected, 1 flagged" in done.output
@@ -134,7 +144,9 @@ def test_the_callers_mistakes_end_with_2_and_a_sentence(run, args: list[str], me
     assert "Traceback" not in done.output
 
 
-def test_with_nothing_released_the_message_says_what_to_do(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_with_nothing_released_the_message_says_what_to_do(
+    run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("STALKSCREEN_MODELS", str(tmp_path / "empty"))
     done = run("screen", "--text", "x")
     assert done.exit_code == 2
@@ -146,7 +158,10 @@ def test_a_force_trains_on_its_own_columns_promotes_evaluates_and_lists(
 ) -> None:
     source = incidents_csv(
         tmp_path / "mine.csv",
-        [{"URN": r.incident_id, "FREE_TEXT": r.narrative, "IS_STALKING": int(r.stalking), "Z": "kept"} for r in records],
+        [
+            {"URN": r.incident_id, "FREE_TEXT": r.narrative, "IS_STALKING": int(r.stalking), "Z": "kept"}
+            for r in records
+        ],
     )
     config = tmp_path / "c.toml"
     config.write_text("kind = 'linear'\n[validation]\nfolds = 3\nnear_duplicate = 0.9\n")
@@ -157,7 +172,19 @@ def test_a_force_trains_on_its_own_columns_promotes_evaluates_and_lists(
     assert "near-duplicate text" in done.output
     listed = run("models")
     assert "candidate" in listed.output
-    done = run("evaluate", "--data", source, "--columns", columns, "--model", "1", "--against", "keyword", "--out", tmp_path / "report")
+    done = run(
+        "evaluate",
+        "--data",
+        source,
+        "--columns",
+        columns,
+        "--model",
+        "1",
+        "--against",
+        "keyword",
+        "--out",
+        tmp_path / "report",
+    )
     assert done.exit_code == 0, done.output
     assert "These records trained the model" in done.output
     assert {p.name for p in (tmp_path / "report").iterdir()} == {"metrics.json", "errors.csv", "report.html"}
@@ -170,7 +197,9 @@ def test_a_force_trains_on_its_own_columns_promotes_evaluates_and_lists(
 
 def test_a_holdout_that_leaks_is_refused_before_training(run, tmp_path: Path, records: list[LabelledIncident]) -> None:
     write_labelled(records[:80], tmp_path / "a.jsonl")
-    write_labelled([r.model_copy(update={"incident_id": f"h{r.incident_id}"}) for r in records[:3]], tmp_path / "b.jsonl")
+    write_labelled(
+        [r.model_copy(update={"incident_id": f"h{r.incident_id}"}) for r in records[:3]], tmp_path / "b.jsonl"
+    )
     done = run("train", "--data", tmp_path / "a.jsonl", "--holdout", tmp_path / "b.jsonl", "--config", CONFIG)
     assert done.exit_code == 2
     assert "hR000" in done.output

@@ -96,12 +96,20 @@ def test_the_pyfunc_the_folder_and_the_model_in_memory_give_identical_assessment
     import pandas as pd
 
     tracking.versions(store)
-    incidents = [Incident(incident_id=r.incident_id, narrative=r.narrative, recorded_offence=r.recorded_offence) for r in records[::10]]
+    incidents = [
+        Incident(incident_id=r.incident_id, narrative=r.narrative, recorded_offence=r.recorded_offence)
+        for r in records[::10]
+    ]
     expected = [a.to_json_dict() for a in trained.model.assess([Case.of_one(i) for i in incidents])]
     from_registry = load_model("1", store).assess([Case.of_one(i) for i in incidents])
     assert [a.to_json_dict() for a in from_registry] == expected
     pyfunc = mlflow.pyfunc.load_model("models:/stalkscreen@candidate")
-    frame = pd.DataFrame([{"incident_id": i.incident_id, "narrative": i.narrative, "recorded_offence": i.recorded_offence} for i in incidents])
+    frame = pd.DataFrame(
+        [
+            {"incident_id": i.incident_id, "narrative": i.narrative, "recorded_offence": i.recorded_offence}
+            for i in incidents
+        ]
+    )
     table = pyfunc.predict(frame)
     assert [json.loads(a) for a in table["assessment"]] == expected
     assert table["flag"].tolist() == [e["stalking"]["flag"] for e in expected]
@@ -135,7 +143,10 @@ def test_a_worse_model_is_not_promoted_and_nothing_changes(
 ) -> None:
     promote("1", store)
     before = released_folder(store)
-    muddled = [r.model_copy(update={"stalking": i % 3 == 0, "tier": None, "offence_family": None}) for i, r in enumerate(records)]
+    muddled = [
+        r.model_copy(update={"stalking": i % 3 == 0, "tier": None, "offence_family": None})
+        for i, r in enumerate(records)
+    ]
     path = tmp_path / "muddled.jsonl"
     write_labelled(muddled, path)
     worse = train_and_register([path], config, store)

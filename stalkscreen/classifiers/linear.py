@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -70,7 +69,7 @@ class _Heads:
         return result
 
 
-def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float, workers: int = 2) -> _Heads:
+def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float) -> _Heads:
     """One logistic regression a target; NaN rows are left out; a one-sided target becomes a constant."""
 
     def fit(target: Floats) -> tuple[NDArray[np.float32], float]:
@@ -79,14 +78,14 @@ def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float
         if len(labels) == 0 or labels.min() == labels.max():
             share = 0.0 if len(labels) == 0 else float(labels[0])
             return np.zeros(features.shape[1], np.float32), float(np.log((share + 0.002) / (1.002 - share)))
-        # The dual solver: the same optimum, found ten times sooner where there are more terms than texts.
+        # The dual solver: the same optimum, found ten times sooner where there are more terms than texts. Its shuffling
+        # draws from one generator a process, so heads are fitted one after another: threads would change the result.
         model = LogisticRegression(C=c, solver="liblinear", dual=True, tol=1e-3, max_iter=300, random_state=0)
         model.fit(features[known], labels.astype(int))
         # Rounded as `save` rounds, so that a saved model gives the very scores it was calibrated on.
         return model.coef_[0].astype(np.float16).astype(np.float32), float(model.intercept_[0])
 
-    with ThreadPoolExecutor(workers) as pool:
-        fitted = list(pool.map(fit, targets.values()))
+    fitted = [fit(target) for target in targets.values()]
     return _Heads(
         tuple(targets),
         np.stack([weights for weights, _ in fitted], axis=1),
