@@ -140,7 +140,7 @@ class TestConfig:
             TrainConfig.read(path)
 
     def test_a_missing_config_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="nowhere.toml"):
+        with pytest.raises(ConfigError, match=r"nowhere\.toml"):
             TrainConfig.read(tmp_path / "nowhere.toml")
 
     @pytest.mark.parametrize("text", ["0", "1", "often", "nan"])
