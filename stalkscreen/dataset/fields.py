@@ -120,11 +120,28 @@ def is_blank(cell: Any) -> bool:
 
 
 def read_cells(spec: FieldSpec, cells: list[Any]) -> list[Any]:
-    """All cells of one column, read by the field's kind."""
+    """All cells of one column, read by the field's kind. Equal texts are read once."""
     if spec.kind == "narrative":
         return [None if is_blank(cell) else cell for cell in cells]
-    read = spec.reader
-    return [None if is_blank(cell) else read(cell) for cell in cells]
+    texts = _Remembered(spec.reader)
+    read = texts.read
+    return [
+        None if cell is None else texts[cell] if cell.__class__ is str else None if is_blank(cell) else read(cell)
+        for cell in cells
+    ]
+
+
+class _Remembered(dict[str, Any]):
+    """Text cells already read. Text only: as keys, 1, 1.0 and True would be one."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.read = read
+
+    def __missing__(self, cell: str) -> Any:
+        value = None if is_blank(cell) else self.read(cell)
+        self[cell] = value
+        return value
 
 
 def _flag(cell: Any) -> Any:

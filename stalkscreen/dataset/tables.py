@@ -313,7 +313,9 @@ def _flatten_person(table: Table, who: str, position: int, value: Any) -> str | 
             return "has a name that is not one of a person's fields"
         if is_blank(cell):
             continue
-        column = table.cells.setdefault(f"{who}_{part}", [None] * len(table.rows))
+        column = table.cells.get(f"{who}_{part}")
+        if column is None:
+            column = table.cells[f"{who}_{part}"] = [None] * len(table.rows)
         if not is_blank(column[position]):
             return f"gives {part}, which the row gives again as {who}_{part}"
         column[position] = cell

@@ -1,0 +1,197 @@
+"""Label-leak probes: what can be told about stalking from a text without reading what happened in it.
+
+Each probe is a small classifier on one kind of surface or metadata, scored out of fold over five groups of writers.
+An AUC near 0.5 means that the kind gives nothing away. Pair mates are left out: they copy their base.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
+
+from stalkscreen.synthesis.checking import Check, tokens
+
+GROUP = "Label-leak probes"
+FOLDS = 5
+Features = dict[str, Any]
+
+_MONTHS = "january february march april may june july august september october november december".split()  # noqa: SIM905
+_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()  # noqa: SIM905
+_NAME = re.compile(r"(?<![.!?:;\n] )(?<![.!?:;\n])(?<!^)\b[A-Z][a-z]{2,}\b")
+_MEANS = re.compile(
+    r"^(?:AirTag|Alexa|App|Apple|Discord|Facebook|Find|Google|Gmail|Hinge|Insta|Instagram|Life|Linked|Marketplace|"
+    r"Messenger|Netflix|Outlook|Pay|Ring|Snap|Snapchat|Spotify|Strava|Telegram|Tik|Tinder|Twitter|Uber|Venmo|Vinted|"
+    r"Whats|You|You[Tt]ube)"
+)
+_MARKS = ".,;:'\"!?/-()&£#*\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One kind of surface and the AUC it may reach.
+
+    Attributes:
+        name: What it sees.
+        features: From rows of the table to one feature dictionary each.
+        limit: Largest AUC allowed.
+        reason: Why this limit.
+        dense: Few numbers a text (trees) rather than many words (a linear model).
+    """
+
+    name: str
+    features: Callable[[pd.DataFrame], list[Features]]
+    limit: float
+    reason: str
+    dense: bool
+
+
+def _length(table: pd.DataFrame) -> list[Features]:
+    return [{"words": int(n), "chars": len(text)} for n, text in zip(table["words"], table["text"], strict=True)]
+
+
+def _metadata(table: pd.DataFrame) -> list[Features]:
+    return [
+        {"source": source, "force": force, "year": year, "month": at.month, "weekday": at.weekday(), "hour": at.hour}
+        for source, force, year, at in zip(table["source"], table["force"], table["year"], table["at"], strict=True)
+    ]
+
+
+def _typing(table: pd.DataFrame) -> list[Features]:
+    """Rates of capitals and marks; never which word bears them."""
+    rows = []
+    for text in table["text"]:
+        size, words = len(text), text.split()
+        row = {f"mark {mark!r}": text.count(mark) / size for mark in _MARKS}
+        row["capitals"] = sum(c.isupper() for c in text) / size
+        row["words in capitals"] = sum(w.isupper() and len(w) > 1 for w in words) / len(words)
+        row["words with a capital"] = sum(w[:1].isupper() for w in words) / len(words)
+        row["letters a word"] = sum(map(len, words)) / len(words)
+        row["double spaces"] = text.count("  ") / size
+        row["ends with a mark"] = text.rstrip()[-1] in ".!?"
+        rows.append(row)
+    return rows
+
+
+def _opening(table: pd.DataFrame) -> list[Features]:
+    rows = []
+    for text in table["text"]:
+        first = tokens(text)[:3]
+        rows.append({**{f"{i} {w}": 1 for i, w in enumerate(first)}, **{f"any {w}": 1 for w in first}})
+    return rows
+
+
+def _names(table: pd.DataFrame) -> list[Features]:
+    return [{word: 1 for word in _NAME.findall(text) if not _MEANS.match(word)} for text in table["text"]]
+
+
+def _shapes(table: pd.DataFrame) -> list[Features]:
+    rows = []
+    for text in table["text"]:
+        words = tokens(text)
+        shapes = [re.sub(r"\d", "9", word) for word in words if word[0].isdigit()]
+        calendar = [w for w in words if w in _MONTHS or w in _DAYS]
+        row: Features = {"numbers": len(shapes) / len(words), "calendar": len(calendar) / len(words)}
+        for word in (*shapes, *calendar):
+            row[f"has {word}"] = 1
+        rows.append(row)
+    return rows
+
+
+def _people(table: pd.DataFrame) -> list[Features]:
+    rows = []
+    for people in table["people"]:
+        row: Features = {}
+        for role in ("victim", "suspect"):
+            person = people.get(role) or {}
+            age = person.get("age")
+            row[f"{role} sex"] = person.get("sex") or "not given"
+            row[f"{role} age"] = "not given" if age is None else f"{min(int(age), 79) // 10 * 10}s"
+            row[f"{role} background"] = "given" if person.get("background") else "not given"
+        row["sexes"] = f"{row['victim sex']} by {row['suspect sex']}"
+        rows.append(row)
+    return rows
+
+
+def _both_known(table: pd.DataFrame) -> pd.DataFrame:
+    def known(people: dict[str, Any]) -> bool:
+        return all((people.get(role) or {}).get("sex") for role in ("victim", "suspect"))
+
+    return table[table["people"].map(known)]
+
+
+PROBES = (
+    Probe("length", _length, 0.56, "as for length alone above", True),
+    Probe("source type, force and date", _metadata, 0.60, "what a form knows; no word of the text", True),
+    Probe("capitals and punctuation", _typing, 0.60, "typing habits; a model sees none of them", True),
+    Probe("first three words", _opening, 0.60, "openings name persons and channels, so not quite 0.5", False),
+    Probe("capitalised names", _names, 0.60, "people and places; makes and apps left out, since they are means", False),
+    Probe(
+        "months, days and number shapes",
+        _shapes,
+        0.65,
+        "some is real: a course of conduct is told with dates (guide, section 2)",
+        False,
+    ),
+    Probe(
+        "people: sex, age band, background",
+        _people,
+        0.65,
+        "suspects of ordinary crime are more often unknown; people are never features",
+        False,
+    ),
+)
+
+
+def probe_checks(table: pd.DataFrame) -> list[Check]:
+    """Every probe as a check (soft: a miss is written down, and guides the next texts)."""
+    bases = table[table["base"]]
+    checks = [_check(probe, bases) for probe in PROBES]
+    known = Probe(
+        "people, where both sexes are known", _people, 0.60, "who they are, apart from being known at all", False
+    )
+    return [*checks, _check(known, _both_known(bases))]
+
+
+def _check(probe: Probe, table: pd.DataFrame) -> Check:
+    auc = probe_auc(probe.features(table), table["stalking"].to_numpy(), list(table["writer"]), probe.dense)
+    return Check(GROUP, f"AUC of {probe.name}", auc, None, probe.limit, probe.reason)
+
+
+def probe_auc(features: Sequence[Features], y: NDArray[np.bool_], writers: Iterable[Any], dense: bool) -> float | None:
+    """Out-of-fold AUC over groups of writers.
+
+    Args:
+        features: One dictionary a text; words are one-hot, numbers as they are.
+        y: `(n,)`, True for stalking.
+        writers: Writer of each text; none is on both sides of a fold.
+        dense: Trees rather than a linear model.
+
+    Returns:
+        AUC in 0..1, or None with fewer than five writers or one class only.
+    """
+    groups = pd.factorize(pd.Series(list(writers), dtype=object))[0]
+    if len(set(groups)) < FOLDS or len(set(y.tolist())) < 2:
+        return None
+    x = DictVectorizer(sparse=not dense).fit_transform(features)
+    scores = np.full(len(y), np.nan)
+    for train, test in GroupKFold(n_splits=FOLDS).split(x, y, groups):
+        model = (
+            HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=6, min_samples_leaf=20, random_state=0)
+            if dense
+            else make_pipeline(MaxAbsScaler(), LogisticRegression(C=0.5, max_iter=500))
+        )
+        scores[test] = model.fit(x[train], y[train]).predict_proba(x[test])[:, 1]
+    return float(roc_auc_score(y, scores))
