@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format serve ui bento clean
+.PHONY: help setup demo test check format data-report serve ui bento clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: $(STAMP) ## Formatting, lint and types
 format: $(STAMP) ## Format and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+data-report: $(STAMP) ## Check the corpus and write the tables of its datasheet
+	@$(BIN)/python -m stalkscreen.synthesis.corpus_checks --write
 
 serve: $(STAMP) ## Serve the released model on http://127.0.0.1:3000
 	@$(BIN)/bentoml serve --host 127.0.0.1 --port 3000

@@ -6,7 +6,6 @@ is left as it is: the rules (`stalkscreen.dataset.rules`) find and report it. A 
 
 from __future__ import annotations
 
-import json
 import re
 import types
 from collections.abc import Callable
@@ -15,8 +14,10 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
-from stalkscreen.schema import LONDON, PERSON_FIELDS, Evidence, Incident, LabelledIncident, Person
+from stalkscreen.dataset.assembly import assemble, defaults
+from stalkscreen.schema import LONDON, PERSON_FIELDS, Evidence, EvidenceStatus, Incident, LabelledIncident, Person
 
 Kind = Literal["id", "narrative", "text", "time", "choice", "flag", "whole", "names", "evidence", "object", "person"]
 
@@ -35,7 +36,11 @@ _FLAGS = {
     **dict.fromkeys(("false", "0", "0.0", "no"), False),
 }
 _WHOLE = re.compile(r"[+-]?\d{1,9}(\.0+)?", re.ASCII)
+_HUGE = 10**40
+"""Numbers beyond this are nobody's id, and Python refuses to write out much longer ones."""
 _EVIDENCE = TypeAdapter(tuple[Evidence, ...])
+_SPAN = defaults(Evidence)
+_STATUSES = get_args(EvidenceStatus)
 _IDS = ("incident_id", "case_id", "pair_id")
 
 
@@ -124,9 +129,14 @@ def read_cells(spec: FieldSpec, cells: list[Any]) -> list[Any]:
     if spec.kind == "narrative":
         return [None if is_blank(cell) else cell for cell in cells]
     texts = _Remembered(spec.reader)
-    read = texts.read
     return [
-        None if cell is None else texts[cell] if cell.__class__ is str else None if is_blank(cell) else read(cell)
+        cell
+        if cell is None or cell.__class__ is bool
+        else texts[cell]
+        if cell.__class__ is str
+        else None
+        if cell != cell
+        else texts.read(cell)
         for cell in cells
     ]
 
@@ -164,11 +174,11 @@ def _choice_reader(choices: tuple[str, ...]) -> Callable[[Any], Any]:
 
 
 def _id(cell: Any) -> Any:
-    return str(cell) if isinstance(cell, int) and not isinstance(cell, bool) else cell
+    return str(cell) if isinstance(cell, int) and abs(cell) < _HUGE else cell
 
 
 def _text(cell: Any) -> Any:
-    if isinstance(cell, int | float) and not isinstance(cell, bool):
+    if isinstance(cell, int | float) and abs(cell) < _HUGE:
         return str(cell)
     return cell.isoformat() if isinstance(cell, date) else cell
 
@@ -217,11 +227,27 @@ def _evidence(cell: Any) -> Any:
     spans = _json(cell)
     if not isinstance(spans, list | tuple):
         return cell
+    if all(map(_is_plain_span, spans)):
+        return tuple(assemble(Evidence, {**_SPAN, **span}, set(span), None) for span in spans)
     given = [{k: v for k, v in span.items() if v is not None} if isinstance(span, dict) else span for span in spans]
     try:
         return _EVIDENCE.validate_python(given)
     except ValidationError:
         return cell
+
+
+def _is_plain_span(span: Any) -> bool:
+    """Whether a span is as `Evidence` wants it down to the types, so that there is nothing left to validate."""
+    if not isinstance(span, dict) or not _SPAN.keys() >= span.keys() or len(span) < 3:
+        return False
+    start, end = span.get("start"), span.get("end")
+    return (
+        type(start) is int
+        and type(end) is int
+        and 0 <= start < end
+        and type(span.get("indicator")) is str
+        and span.get("status", "present") in _STATUSES
+    )
 
 
 def _object(cell: Any) -> Any:
@@ -233,8 +259,8 @@ def _json(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
+        return from_json(cell)
+    except ValueError:
         return cell
 
 
@@ -249,31 +275,14 @@ _READERS: dict[Kind, Callable[[Any], Any]] = {
 }
 
 
-def json_object(line: str) -> dict[str, Any] | str:
-    """The object on a line, or what is wrong with it."""
+def json_object(text: str) -> dict[str, Any] | str:
+    """The JSON object that a line or cell holds, or what is wrong with it, without any of its text.
+
+    NaN is read, because pandas writes it for a missing value; of a name that occurs twice the last counts.
+    """
     try:
-        value = json.loads(line, parse_constant=_constant, object_pairs_hook=_distinct)
-    except _RepeatedNameError:
-        return "a name occurs twice in one object"
-    except json.JSONDecodeError as error:
-        return f"the line is not valid JSON from character {error.pos + 1:,} on"
-    except (ValueError, RecursionError):
-        return "the line has a number or a nesting that cannot be read"
-    return value if isinstance(value, dict) else "the line is not a JSON object"
-
-
-class _RepeatedNameError(ValueError):
-    """Two equal names in one JSON object; which of them counts would be chance."""
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise _RepeatedNameError
-    return value
-
-
-def _constant(name: str) -> None:
-    """NaN is how pandas writes a missing value; infinity is nobody's label."""
-    if name != "NaN":
-        raise ValueError
+        value = from_json(text)
+    except ValueError as error:
+        place = re.search(r"column (\d+)$", str(error))
+        return "is not valid JSON" + (f" (character {int(place[1]):,})" if place else "")
+    return value if isinstance(value, dict) else "is not a JSON object"

@@ -104,6 +104,6 @@ def shown(value: Any) -> str:
     """
     if isinstance(value, str):
         return repr(value) if _LABEL_LIKE.fullmatch(value) else f"a text of {len(value):,} characters"
-    if isinstance(value, bool | int | float) and _LABEL_LIKE.fullmatch(str(value)):
+    if isinstance(value, bool | int | float) and abs(value) < 1000 and _LABEL_LIKE.fullmatch(str(value)):
         return str(value)
     return f"a value of type {type(value).__name__}"

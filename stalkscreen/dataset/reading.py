@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
-
+from stalkscreen.dataset.assembly import assemble, collection_paused, defaults
 from stalkscreen.dataset.checks import SeenIds, check
 from stalkscreen.dataset.columns import Columns
 from stalkscreen.dataset.fields import FLAT_FIELDS, INCIDENT_FIELDS, PEOPLE
@@ -25,7 +24,6 @@ from stalkscreen.schema import PERSON_FIELDS, Incident, LabelledIncident, Person
 
 Paths = str | Path | Iterable[str | Path]
 Record = TypeVar("Record", bound=Incident)
-Model = TypeVar("Model", bound=BaseModel)
 
 CHUNK_ROWS = 25_000
 """Rows checked at a time; the cells of a chunk are let go when its records are built."""
@@ -69,7 +67,8 @@ def read_incidents(paths: Paths, columns: Columns | None = None) -> IncidentFile
         DataError: Any file or row is wrong. Its message shows the first 50 problems and their number; its context has
             all of them under `problems` (`Problem.to_dict`), `total` and `files`.
     """
-    return IncidentFile(*_read(paths, columns or Columns(), Incident, INCIDENT_FIELDS))
+    with collection_paused():
+        return IncidentFile(*_read(paths, columns or Columns(), Incident, INCIDENT_FIELDS))
 
 
 def read_labelled(paths: Paths, columns: Columns | None = None) -> LabelledSet:
@@ -84,7 +83,8 @@ def read_labelled(paths: Paths, columns: Columns | None = None) -> LabelledSet:
     Raises:
         DataError: As for `read_incidents`.
     """
-    return LabelledSet(*_read(paths, columns or Columns(), LabelledIncident, FLAT_FIELDS))
+    with collection_paused():
+        return LabelledSet(*_read(paths, columns or Columns(), LabelledIncident, FLAT_FIELDS))
 
 
 def as_paths(paths: Paths) -> list[Path]:
@@ -147,10 +147,10 @@ def build(table: Table, model: type[Record], positions: Sequence[int]) -> list[R
     names = [name for name in table.cells if name in model.model_fields]
     columns = [table.cells[name] for name in names]
     people = _people(table)
-    defaults = _defaults(model)
+    absent = defaults(model)
     records = []
     for position in positions:
-        values = dict(defaults)
+        values = dict(absent)
         given = set()
         for name, column in zip(names, columns, strict=True):
             if (cell := column[position]) is not None:
@@ -161,14 +161,14 @@ def build(table: Table, model: type[Record], positions: Sequence[int]) -> list[R
                 values[who] = person
                 given.add(who)
         extra = table.extras[position]
-        records.append(_assemble(model, values, given | extra.keys(), extra))
+        records.append(assemble(model, values, given | extra.keys(), extra))
     return records
 
 
 def _people(table: Table) -> dict[str, list[Person | None]]:
     """The victim and the suspect of each row; a person of whom nothing is said is None."""
     people: dict[str, list[Person | None]] = {}
-    defaults = _defaults(Person)
+    absent = defaults(Person)
     for who in PEOPLE:
         parts = [part for part in PERSON_FIELDS if f"{who}_{part}" in table.cells]
         if not parts:
@@ -176,21 +176,6 @@ def _people(table: Table) -> dict[str, list[Person | None]]:
         people[who] = []
         for cells in zip(*(table.cells[f"{who}_{part}"] for part in parts), strict=True):
             given = {part: cell for part, cell in zip(parts, cells, strict=True) if cell is not None}
-            person = _assemble(Person, defaults | given, set(given), None) if given else None
+            person = assemble(Person, absent | given, set(given), None) if given else None
             people[who].append(person)
     return people
-
-
-def _defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Every field in order, with its default, None for one that a checked row always has."""
-    return {name: None if info.is_required() else info.default for name, info in model.model_fields.items()}
-
-
-def _assemble(model: type[Model], values: dict[str, Any], given: set[str], extra: dict[str, Any] | None) -> Model:
-    """What `model_construct` does, without its walk through the defaults, which took most of the reading time."""
-    record = model.__new__(model)
-    object.__setattr__(record, "__dict__", values)
-    object.__setattr__(record, "__pydantic_fields_set__", given)
-    object.__setattr__(record, "__pydantic_extra__", extra)
-    object.__setattr__(record, "__pydantic_private__", None)
-    return record

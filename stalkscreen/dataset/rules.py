@@ -160,15 +160,15 @@ def _rules_of(spec: FieldSpec) -> tuple[Rule, ...]:
     if spec.kind == "choice":
         choices = frozenset(spec.choices)
         allowed = ", ".join(spec.choices)
-        test: Callable[[Any], bool] = lambda cell: isinstance(cell, str) and cell in choices  # noqa: E731
-        return (_cell_rule(name, "choice", test, _quoted("one of the values", spec), allowed),)
+        chosen: Callable[[Any], bool] = lambda cell: isinstance(cell, str) and cell in choices  # noqa: E731
+        return (_cell_rule(name, "choice", chosen, _quoted("one of the values", spec), allowed),)
     if spec.kind == "flag":
         allowed = "true, false, 1, 0, yes or no in any case" + ("" if name == "stalking" else "; blank for unknown")
         rule = _type_rule(name, "flag", bool, _quoted("true or false", spec), allowed)
         missing = _given(name, "is missing", allowed)
         return (missing, rule) if name == "stalking" else (rule,)
     if spec.kind == "whole":
-        test = lambda cell: type(cell) is int and cell in CONFIDENCES  # noqa: E731
+        test: Callable[[Any], bool] = lambda cell: type(cell) is int and cell in CONFIDENCES  # noqa: E731
         allowed = ", ".join(map(str, CONFIDENCES))
         return (_cell_rule(name, "range", test, _quoted("one of the values", spec), allowed),)
     if spec.kind == "names":

@@ -220,7 +220,7 @@ class Parser:
                     continue
                 record = json_object(line)
                 if isinstance(record, str):
-                    problems.append(self._problem(number, None, record, "one JSON object on the line, each name once"))
+                    problems.append(self._problem(number, None, f"the line {record}", "one JSON object on each line"))
                 else:
                     rows.append(number)
                     records.append(record)

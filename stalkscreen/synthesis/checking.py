@@ -93,7 +93,7 @@ def scaled(limit: int, n: int) -> int:
 def worst(
     group: str,
     name: str,
-    values: Mapping[str, float],
+    values: Mapping[Any, float],
     low: float | None,
     high: float | None,
     reason: str,
@@ -106,7 +106,7 @@ def worst(
     def slack(value: float) -> float:
         return min(value - low if low is not None else float("inf"), high - value if high is not None else float("inf"))
 
-    order = sorted(values, key=lambda key: (slack(values[key]), key))
+    order = sorted(values, key=lambda key: (slack(values[key]), str(key)))
     outside = tuple(f"{key} ({number(values[key])})" for key in order if slack(values[key]) < 0)
     return Check(group, name, values[order[0]], low, high, reason, hard, outside)
 

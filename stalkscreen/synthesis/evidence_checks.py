@@ -1,16 +1,26 @@
-"""Whether the marked evidence and the declared pairs of the corpus hold together."""
+"""Whether the marked evidence and the declared pairs of the corpus hold together, and no text gives a real contact."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.synthesis.checking import Check
 
-GROUP = "Evidence and pairs"
+GROUP = "Evidence, pairs and contacts"
 MAX_SPAN_WORDS = 18
 """Longest evidence in words: a clause that a reviewer takes in at a glance."""
+
+_PHONE = re.compile(r"(?<!\d)(?:\+44 ?|0)(?:\d[ -]?){9,10}(?!\d)")
+_DRAMA = re.compile(
+    r"0(?:7700900|113496|114496|115496|116496|117496|118496|121496|131496|141496|151496|161496|2079460|"
+    r"1914980|2890180|2920180|1632960|8081570|9098790|3069990)\d+"
+)
+"""Ranges that Ofcom keeps for drama, by their first digits."""
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+\w")
+_POSTCODE = re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]? \d[ABD-HJLNP-UW-Z]{2}\b")
 
 
 def evidence_checks(records: Sequence[LabelledIncident]) -> list[Check]:
@@ -41,6 +51,7 @@ def evidence_checks(records: Sequence[LabelledIncident]) -> list[Check]:
         ("records with one span marked twice for one indicator", tied, "present and negated cannot both hold"),
         ("threats to kill without a threat to somebody", kill, "guide, section 6"),
         *_pairs(records),
+        *_contacts(records),
     ]
     return [Check(GROUP, name, len(found), None, 0, reason, True, tuple(found)) for name, found, reason in rows]
 
@@ -71,4 +82,22 @@ def _pairs(records: Sequence[LabelledIncident]) -> list[tuple[str, list[str], st
         ("pairs that are not two records of one case, writer and kind", broken, "a pair is compared text by text"),
         ("invariance pairs whose labels differ", moved, "swapping names or pronouns changes no label (guide, E3)"),
         ("contrast pairs whose labels do not differ", still, "the edit flips stalking or an indicator"),
+    ]
+
+
+def _contacts(records: Sequence[LabelledIncident]) -> list[tuple[str, list[str], str]]:
+    """Ids only: what was found is not repeated."""
+    phones, mails, codes = [], [], []
+    for record in records:
+        digits = [re.sub(r"[ -]", "", found).replace("+44", "0") for found in _PHONE.findall(record.narrative)]
+        if any(not _DRAMA.fullmatch(number) for number in digits):
+            phones.append(record.incident_id)
+        if any(not found.lower().endswith((".example", "example.com")) for found in _EMAIL.findall(record.narrative)):
+            mails.append(record.incident_id)
+        if _POSTCODE.search(record.narrative):
+            codes.append(record.incident_id)
+    return [
+        ("texts with a full phone number outside the ranges for drama", phones, "it could be somebody's"),
+        ("texts with an e-mail address outside example domains", mails, "it could be somebody's"),
+        ("texts with a full postcode", codes, "it could be somebody's"),
     ]

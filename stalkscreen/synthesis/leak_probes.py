@@ -7,6 +7,7 @@ An AUC near 0.5 means that the kind gives nothing away. Pair mates are left out:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +29,11 @@ GROUP = "Label-leak probes"
 FOLDS = 5
 Features = dict[str, Any]
 
-_MONTHS = "january february march april may june july august september october november december".split()  # noqa: SIM905
-_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()  # noqa: SIM905
-_NAME = re.compile(r"(?<![.!?:;\n] )(?<![.!?:;\n])(?<!^)\b[A-Z][a-z]{2,}\b")
+_CALENDAR = re.compile(
+    r"\b(?:january|february|march|april|may|june|july|august|sept?(?:ember)?|october|november|december|jan|feb|mar|apr|jun|"
+    r"jul|aug|oct|nov|dec|(?:mon|tues?|wed(?:nes)?|thur?s?|fri|sat(?:ur)?|sun)(?:days?)?)\b"
+)
+_CAPITALISED = re.compile(r"\b[A-Z][a-z]{2,}\b")
 _MEANS = re.compile(
     r"^(?:AirTag|Alexa|App|Apple|Discord|Facebook|Find|Google|Gmail|Hinge|Insta|Instagram|Life|Linked|Marketplace|"
     r"Messenger|Netflix|Outlook|Pay|Ring|Snap|Snapchat|Spotify|Strava|Telegram|Tik|Tinder|Twitter|Uber|Venmo|Vinted|"
@@ -94,7 +97,15 @@ def _opening(table: pd.DataFrame) -> list[Features]:
 
 
 def _names(table: pd.DataFrame) -> list[Features]:
-    return [{word: 1 for word in _NAME.findall(text) if not _MEANS.match(word)} for text in table["text"]]
+    """Words that this corpus writes with a capital more often than without; no dates, no makes of technology."""
+    capital = Counter(word for text in table["text"] for word in _CAPITALISED.findall(text))
+    small = Counter(word for text in table["text"] for word in re.findall(r"\b[a-z]{3,}\b", text))
+    names = {
+        word
+        for word, n in capital.items()
+        if n > small[word.lower()] and not _MEANS.match(word) and not _CALENDAR.fullmatch(word.lower())
+    }
+    return [dict.fromkeys(names.intersection(_CAPITALISED.findall(text)), 1) for text in table["text"]]
 
 
 def _shapes(table: pd.DataFrame) -> list[Features]:
@@ -102,7 +113,7 @@ def _shapes(table: pd.DataFrame) -> list[Features]:
     for text in table["text"]:
         words = tokens(text)
         shapes = [re.sub(r"\d", "9", word) for word in words if word[0].isdigit()]
-        calendar = [w for w in words if w in _MONTHS or w in _DAYS]
+        calendar = [w for w in words if _CALENDAR.fullmatch(w)]
         row: Features = {"numbers": len(shapes) / len(words), "calendar": len(calendar) / len(words)}
         for word in (*shapes, *calendar):
             row[f"has {word}"] = 1
@@ -166,8 +177,34 @@ def probe_checks(table: pd.DataFrame) -> list[Check]:
 
 
 def _check(probe: Probe, table: pd.DataFrame) -> Check:
-    auc = probe_auc(probe.features(table), table["stalking"].to_numpy(), list(table["writer"]), probe.dense)
-    return Check(GROUP, f"AUC of {probe.name}", auc, None, probe.limit, probe.reason)
+    features, y = probe.features(table), table["stalking"].to_numpy()
+    auc = probe_auc(features, y, table["writer"], probe.dense)
+    near = table[table["stratum"] != "ordinary"]
+    hard = probe_auc(probe.features(near), near["stalking"].to_numpy(), near["writer"], probe.dense)
+    reason = probe.reason + ("" if hard is None else f"; {hard:.3f} against near-misses alone")
+    misses = auc is not None and auc > probe.limit
+    return Check(
+        GROUP,
+        f"AUC of {probe.name}",
+        auc,
+        None,
+        probe.limit,
+        reason,
+        offenders=tuple(telling(features, y)) if misses else (),
+    )
+
+
+def telling(features: Sequence[Features], y: NDArray[np.bool_], n: int = 8) -> list[str]:
+    """The features that tell most by themselves, each with its AUC (above 0.5: more in stalking)."""
+    vectorizer = DictVectorizer(sparse=False)
+    x = vectorizer.fit_transform(features)
+    names = vectorizer.get_feature_names_out()
+    # For a word that is there or not, the AUC is half the difference of its shares.
+    aucs = 0.5 + ((x[y] > 0).mean(axis=0) - (x[~y] > 0).mean(axis=0)) / 2
+    for i in np.flatnonzero(((x != 0) & (x != 1)).any(axis=0)):
+        aucs[i] = roc_auc_score(y, x[:, i])
+    order = np.argsort(-np.abs(aucs - 0.5), kind="stable")[:n]
+    return [f"{names[i]} ({aucs[i]:.2f})" for i in order]
 
 
 def probe_auc(features: Sequence[Features], y: NDArray[np.bool_], writers: Iterable[Any], dense: bool) -> float | None:
