@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.gates import GateResult
-from stalkscreen.model import ModelInfo
+from stalkscreen.model_format import ModelInfo
 
 TO_FILL = "**To be filled in by the force.**"
 

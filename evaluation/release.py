@@ -18,7 +18,7 @@ from evaluation.model_card import model_card
 from stalkscreen import tracking
 from stalkscreen.config import Settings
 from stalkscreen.errors import GateFailedError, ModelFormatError
-from stalkscreen.model import folder_digest, read_info
+from stalkscreen.model_format import folder_digest, read_info
 from stalkscreen.references import RELEASED, released_folder
 
 

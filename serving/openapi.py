@@ -17,7 +17,8 @@ from pydantic.json_schema import models_json_schema
 from serving.errors import BY_STATUS, error_body
 from serving.loading import EXAMPLE, HOW_TO_GET_ONE, LoadedModel
 from serving.parsing import ScreenBatch
-from stalkscreen.model import ScreeningModel, Thresholds
+from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import Thresholds
 from stalkscreen.schema import Assessment, Incident
 
 INTENDED_USE = (

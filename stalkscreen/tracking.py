@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from stalkscreen.config import CHECKOUT, DEFAULT_LIVE_PREVALENCE, Settings
 from stalkscreen.errors import UnknownNameError
-from stalkscreen.model import ScreeningModel, read_info
+from stalkscreen.model import ScreeningModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -278,7 +278,6 @@ __all__ = [
     "download_model",
     "log_evaluation",
     "next_version",
-    "read_info",
     "record_run",
     "run_of",
     "set_champion",

@@ -10,7 +10,8 @@ import pytest
 
 from stalkscreen.classifiers import classifier_class
 from stalkscreen.config import Settings
-from stalkscreen.model import ModelInfo, Provenance, ScreeningModel, Thresholds
+from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import ModelInfo, Provenance, Thresholds
 from stalkscreen.schema import Evidence, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stalkscreen.errors import ModelFormatError
-from stalkscreen.model import FORMAT_VERSION, Platt, ScreeningModel, keyword_model
+from stalkscreen.model import ScreeningModel, keyword_model
+from stalkscreen.model_format import FORMAT_VERSION, Platt
 from stalkscreen.schema import Assessment, Case, Incident, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 

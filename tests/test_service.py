@@ -22,7 +22,8 @@ from serving.middleware import DRAIN, MIB, ROUTES, OneErrorShape
 from serving.parsing import MAX_BATCH
 from serving.service import Screening, loaded
 from stalkscreen.classifiers import classifier_class
-from stalkscreen.model import ModelInfo, ScreeningModel, Thresholds
+from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import ModelInfo, Thresholds
 from stalkscreen.references import RELEASED
 from stalkscreen.schema import MAX_NARRATIVE_CHARS, Case, Incident, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from stalkscreen.classifiers import Floats, Scores, Targets
 from stalkscreen.config import ThresholdSettings
 from stalkscreen.metrics import ReviewThreshold, choose_review_threshold, truth_table
-from stalkscreen.model import Platt, Thresholds
+from stalkscreen.model_format import Platt, Thresholds
 
 MIN_EACH = 10
 """A head with fewer known positives or negatives is left uncalibrated and cut at 0.5: too few to learn two numbers."""

@@ -21,7 +21,8 @@ from stalkscreen.classifiers import Classifier, Progress, Scores, Targets, class
 from stalkscreen.config import CHECKOUT, TrainConfig
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.metrics import ReviewThreshold
-from stalkscreen.model import ModelInfo, Provenance, ScreeningModel
+from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import ModelInfo, Provenance
 from stalkscreen.schema import Assessment, Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 from training import splits, thresholds

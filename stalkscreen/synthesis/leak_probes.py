@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -226,7 +226,7 @@ def probe_auc(features: Sequence[Features], y: NDArray[np.bool_], writers: Itera
     scores = np.full(len(y), np.nan)
     for train, test in GroupKFold(n_splits=FOLDS).split(x, y, groups):
         model = (
-            HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=6, min_samples_leaf=20, random_state=0)
+            RandomForestClassifier(60, min_samples_leaf=12, random_state=0)
             if dense
             else make_pipeline(MaxAbsScaler(), LogisticRegression(C=0.5, max_iter=500))
         )

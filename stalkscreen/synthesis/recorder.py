@@ -38,7 +38,8 @@ class RecorderSettings(BaseModel):
         eras: In time order; the last one's `until` lies in the future.
         stalking_missed: Weights of the titles that stalking goes under when it is not recorded as stalking,
             by `domestic` and `non_domestic`.
-        by_indicator: Extra weight of a title when the indicator is present in missed stalking.
+        by_indicator: Extra weight of a title when the indicator is present, in missed stalking and, tenfold, in a crime
+            that is not stalking (a burglary is recorded as one).
         other: Weights of titles for each family that is not stalking.
         unknown_share: Share of records without any title yet (a call log before a crime is recorded).
     """
@@ -75,17 +76,24 @@ class Recorder:
         if self._draw(record, "unknown") < settings.unknown_share.get(record.source_type or "", 0.0):
             return None
         if record.offence_family != "stalking":
-            return self._pick(settings.other[record.offence_family or "other_non_crime"], record)
+            weights = dict(settings.other[record.offence_family or "other_non_crime"])
+            if record.offence_family == "other_crime":
+                self._drawn_by_indicators(weights, record, times=10.0)
+            return self._pick(weights, record)
         when = record.occurred_at or datetime.now(LONDON)
         era = next((e for e in settings.eras if when < e.until.replace(tzinfo=LONDON)), settings.eras[-1])
         share = era.ex_partner if record.relationship == "ex_partner" else era.other
         if self._draw(record, "as stalking") < share:
             return "stalking"
-        weights: dict[str, float] = dict(settings.stalking_missed["domestic" if record.domestic else "non_domestic"])
-        for indicator in record.indicators or ():
-            for title, extra in settings.by_indicator.get(indicator, {}).items():
-                weights[title] = weights.get(title, 0.0) + extra
+        weights = dict(settings.stalking_missed["domestic" if record.domestic else "non_domestic"])
+        self._drawn_by_indicators(weights, record, times=1.0)
         return self._pick(weights, record)
+
+    def _drawn_by_indicators(self, weights: dict[str, float], record: LabelledIncident, times: float) -> None:
+        """Add the weight of titles that a concrete crime in the text draws to itself."""
+        for indicator in record.indicators or ():
+            for title, extra in self.settings.by_indicator.get(indicator, {}).items():
+                weights[title] = weights.get(title, 0.0) + times * extra
 
     def _draw(self, record: LabelledIncident, purpose: str) -> float:
         digest = hashlib.sha256(f"{purpose}:{record.incident_id}".encode()).digest()
