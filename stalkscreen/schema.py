@@ -5,6 +5,7 @@ All models hide their input in validation errors, so that no narrative text can 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -50,6 +51,8 @@ Band = Literal["low", "medium", "high"]
 TierHint = Literal["s2A", "s4A", "unclear", "not_applicable"]
 EvidenceStatus = Literal["present", "negated", "other_person"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 _RECORD = ConfigDict(hide_input_in_errors=True, extra="allow", frozen=True)
 _ANSWER = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, protected_namespaces=())
@@ -111,7 +114,7 @@ class Incident(BaseModel):
             raise ValueError("is empty; 1 to 20,000 characters are needed")
         if length > MAX_NARRATIVE_CHARS:
             raise ValueError(f"has {length:,} characters; at most {MAX_NARRATIVE_CHARS:,} are allowed")
-        if any(ord(char) < 32 and char not in "\t\n\r\f\v" for char in value):
+        if _CONTROL.search(value):
             raise ValueError("has a control character (such as NUL); only tabs and line breaks are allowed")
         return value
 

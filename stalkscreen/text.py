@@ -108,8 +108,31 @@ _NEUTRAL = {
     **dict.fromkeys(["husband", "wife", "boyfriend", "girlfriend", "hubby", "missus"], "partner"),
     **dict.fromkeys(["uncle", "aunt", "auntie"], "relative"),
     **dict.fromkeys(["mr", "mrs", "ms", "miss"], "title1"),
+    **dict.fromkeys(
+        [
+            "january",
+            "february",
+            "march",
+            "april",
+            "june",
+            "july",
+            "august",
+            "september",
+            "october",
+            "november",
+            "december",
+        ]
+        + ["jan", "feb", "apr", "jun", "jul", "aug", "sept", "oct", "nov", "dec"],
+        "month1",
+    ),
+    **dict.fromkeys(
+        ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+        + ["mondays", "tuesdays", "wednesdays", "thursdays", "fridays", "saturdays", "sundays"],
+        "weekday1",
+    ),
 }
-"""Sex-marked words made neutral, so that swapping them cannot move a score (labelling guide, rule E3)."""
+"""Sex-marked words made neutral, so that swapping them cannot move a score (labelling guide, rule E3); and which month or
+day it was, which says nothing about conduct. "May" stays: it is mostly the verb."""
 
 _WORD = re.compile(r"[a-z]+(?:[/'’-][a-z]+)*/?|\d+(?:[:.]\d+)*(?:st|nd|rd|th)?|[£?!]", re.IGNORECASE)
 

@@ -173,7 +173,7 @@ def record_run(
             environment.write_text(_environment(), encoding="utf-8")
             mlflow.log_artifact(str(environment))
         client = mlflow.MlflowClient()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             made = mlflow.register_model(logged.model_uri, NAME)
         if str(made.version) != info.version:
             client.delete_model_version(NAME, made.version)

@@ -190,11 +190,15 @@ def _column(table: Table, field: str) -> list[Any]:
 
 
 def _against_stalking(field: str, name: str, test: Callable[[Any, Any], bool], wrong: str, allowed: str) -> Rule:
-    """A rule on a label together with `stalking`; `test(label, stalking)` is true where they contradict each other."""
+    """A rule on a label together with `stalking`; `test(label, stalking)` is true where they contradict each other.
+
+    A label that is absent or not one of its values is left to the rules on single cells.
+    """
+    values = FIELDS[field].choices or (True, False)
 
     def passes(table: Table) -> list[bool]:
         pairs = zip(table.cells[field], _column(table, "stalking"), strict=True)
-        return [cell is None or not test(cell, stalking) for cell, stalking in pairs]
+        return [cell not in values or not test(cell, stalking) for cell, stalking in pairs]
 
     return Rule(f"{field}: {name}", field, passes, lambda table, position: wrong, allowed)
 

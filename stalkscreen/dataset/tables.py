@@ -250,9 +250,11 @@ class Parser:
         found = {ours: theirs for ours in self.fields if (theirs := self.columns.column(ours)) in seen}
         found |= {ours: self.columns.column(ours) for ours in required}
         used = self._used(found, seen)
-        cells = {ours: [record.get(theirs) for record in records] for ours, theirs in found.items()}
+        by_row = [map(record.get, found.values()) for record in records]
+        by_field = map(list, zip(*by_row, strict=True)) if records else ([] for _ in found)
+        cells = dict(zip(found, by_field, strict=True))
         extras = [
-            {name: cell for name, cell in record.items() if name not in used} if record.keys() - used else {}
+            {name: cell for name, cell in record.items() if name not in used} if not record.keys() <= used else {}
             for record in records
         ]
         table = Table(str(self.source.path), rows, cells, extras, problems, len(rows) + len(problems))

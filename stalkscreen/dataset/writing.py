@@ -158,18 +158,18 @@ def _write_csv(records: Sequence[Incident], path: Path) -> None:
         writer.writerow([*header, GUARD_COLUMN])
         for record in records:
             row = flatten(record)
-            cells = [_csv_cell(row.get(name)) for name in header]
+            cells = [_csv_cell(name, row.get(name)) for name in header]
             safe = [_guarded(cell) for cell in cells]
             changed = (name for name, cell, kept in zip(header, safe, cells, strict=True) if cell != kept)
             writer.writerow([*safe, "|".join(changed)])
 
 
-def _csv_cell(value: Any) -> str:
+def _csv_cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+    if name in FIELDS and FIELDS[name].kind == "names":
         return "|".join(value) or NONE_PRESENT
     return _json(value) if isinstance(value, list | dict) else str(value)
 

@@ -2,7 +2,7 @@
 
 In: `narratives.jsonl`, `writers.toml` beside it and the public cases. Out: the table, on screen and between the
 markers `checks` of the datasheet. `make data-report` runs it; so do the tests. A new check is one entry in the list
-that `quotas`, `overlap`, `anachronisms`, `evidence_checks` or `leak_probes` returns.
+that `quotas`, `overlap`, `anachronisms`, `coverage`, `evidence_checks` or `leak_probes` returns.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from stalkscreen.errors import DataError, StalkscreenError
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.synthesis.anachronisms import date_checks
 from stalkscreen.synthesis.checking import FULL_SIZE, Check, as_frame, render, write_section
+from stalkscreen.synthesis.coverage import coverage_checks
 from stalkscreen.synthesis.evidence_checks import evidence_checks
 from stalkscreen.synthesis.leak_probes import probe_checks
 from stalkscreen.synthesis.overlap import overlap_checks
@@ -75,6 +76,7 @@ def all_checks(corpus: Corpus) -> list[Check]:
         *evidence_checks(corpus.records),
         *overlap_checks(table, [(case.incident_id, case.narrative) for case in corpus.public]),
         *date_checks(table),
+        *coverage_checks(table),
         *probe_checks(table),
     ]
 
