@@ -51,7 +51,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Simulate case histories with labels.")
 @click.option("--cases", type=click.IntRange(1), required=True, help="Number of case histories.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--out", type=_FILE, required=True, help="Folder to write into.")
@@ -132,7 +132,7 @@ def evaluate(
     )
 
 
-@main.command()
+@main.command(short_help="Run the release gates and release.")
 @click.argument("version")
 def promote(version: str) -> None:
     """Run the release gates on a registered VERSION and, if all let it, release it.
@@ -149,7 +149,7 @@ def promote(version: str) -> None:
     click.echo(f"Released: {done.folder}")
 
 
-@main.command()
+@main.command(short_help="Assess a file of incidents or one text.")
 @click.argument("file", type=_FILE, required=False)
 @click.option("--text", help="One narrative to assess and print readably.")
 @click.option("--out", type=_FILE, help="Where assessments go: .jsonl, .csv or .parquet.")
@@ -201,7 +201,7 @@ def _assess_text(text: str, model: str | None) -> Assessment:
     return load_model(model, Settings.from_env()).assess([Case.of_one(incident)])[0]
 
 
-@main.command()
+@main.command(short_help="List registered versions.")
 def models() -> None:
     """List registered versions with their aliases and headline figures, and the released folder.
 

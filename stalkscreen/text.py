@@ -94,6 +94,31 @@ def _pieces(tokens: list[re.Match[str]]) -> Iterator[tuple[re.Match[str], re.Mat
     yield tokens[begin], tokens[-1]
 
 
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+]
+_WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()  # noqa: SIM905
+
 _NEUTRAL = {
     **dict.fromkeys(["he", "she"], "they1"),
     **dict.fromkeys(["him", "her", "his", "hers"], "them1"),
@@ -108,28 +133,9 @@ _NEUTRAL = {
     **dict.fromkeys(["husband", "wife", "boyfriend", "girlfriend", "hubby", "missus"], "partner"),
     **dict.fromkeys(["uncle", "aunt", "auntie"], "relative"),
     **dict.fromkeys(["mr", "mrs", "ms", "miss"], "title1"),
-    **dict.fromkeys(
-        [
-            "january",
-            "february",
-            "march",
-            "april",
-            "june",
-            "july",
-            "august",
-            "september",
-            "october",
-            "november",
-            "december",
-        ]
-        + ["jan", "feb", "apr", "jun", "jul", "aug", "sept", "oct", "nov", "dec"],
-        "month1",
-    ),
-    **dict.fromkeys(
-        ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-        + ["mondays", "tuesdays", "wednesdays", "thursdays", "fridays", "saturdays", "sundays"],
-        "weekday1",
-    ),
+    **dict.fromkeys(_MONTHS, "month1"),
+    **dict.fromkeys(_WEEKDAYS, "weekday1"),
+    **dict.fromkeys([f"{day}s" for day in _WEEKDAYS], "weekday1"),
 }
 """Sex-marked words made neutral, so that swapping them cannot move a score (labelling guide, rule E3); and which month or
 day it was, which says nothing about conduct. "May" stays: it is mostly the verb."""
