@@ -66,7 +66,7 @@ def synthesise(cases: int, seed: int, out: Path) -> None:
     click.echo(run(cases, seed, out))
 
 
-@main.command()
+@main.command(short_help="Fit, validate, track and register a model.")
 @click.option(
     "--data", "data", type=_FILE, multiple=True, required=True, help="Labelled set; may be given several times."
 )
@@ -89,7 +89,7 @@ def train(data: Sequence[Path], config: Path, holdout: Sequence[Path], columns: 
     click.echo(f"Next: stalkscreen promote {done.version}")
 
 
-@main.command()
+@main.command(short_help="Measure a model and write the report.")
 @click.option(
     "--data", "data", type=_FILE, multiple=True, required=True, help="Labelled set; may be given several times."
 )
