@@ -1,8 +1,11 @@
 """Simulated case histories: people, what one did to another over time, and how different officers wrote it down.
 
-Facts come first (who, which acts, when), wording second (`wording.toml`, hand-written sentences), the recorder's title
-last. Incident labels follow the text of that incident alone; `case_stalking` says what the history adds up to
-(labelling guide, section 8). Streams to disk in bounded memory; the same seed gives the same bytes.
+Facts come first (`events`: who, which acts, when), hand-written wording second (`composing`: passages of one writer and register
+an incident), labels from the text third (`history_labels`), the recorder's title last. Incident labels follow the text of that
+incident alone; `case_stalking` says what the history adds up to (labelling guide, section 8).
+
+Out: `histories.jsonl`, `dataset.toml` and `manifest.json` in a new folder. Streams to disk in bounded memory; the same seed
+gives the same bytes, and one more case changes none before it.
 """
 
 from __future__ import annotations
@@ -11,185 +14,265 @@ import json
 import random
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
-from stalkscreen.dataset import write_manifest
+from stalkscreen.config import CHECKOUT
+from stalkscreen.dataset import flatten, unflatten, write_manifest
 from stalkscreen.errors import ConfigError
-from stalkscreen.schema import LONDON, Evidence, LabelledIncident, Person
+from stalkscreen.progress import counted
+from stalkscreen.schema import LabelledIncident, Person
+from stalkscreen.synthesis.composing import Stock, Teller, Text, compose
+from stalkscreen.synthesis.events import Event, Story, start_day, tell
+from stalkscreen.synthesis.history_labels import case_is_stalking, labels_of
+from stalkscreen.synthesis.history_settings import HistorySettings, read_settings
+from stalkscreen.synthesis.passages import read_passages
+from stalkscreen.synthesis.people import SimulatedPerson, as_recorded, look_alike, register, simulate_person
 from stalkscreen.synthesis.recorder import Recorder
-from stalkscreen.taxonomy import LABEL_VERSION, load_taxonomy
+from stalkscreen.taxonomy import LABEL_VERSION
 
-_FORENAMES = "Aneta Bronwen Callum Dilys Ebele Farida Gethin Hamza Imogen Jaspreet Kofi Lowri Marek Nia Oluwaseun Petra"
-_SURNAMES = "Adeyemi Bevan Cartwright Dobson Evans Fletcher Gill Haworth Iqbal Jarvis Kowalska Llewellyn Mensah Nowak"
-_PLACES = ("the bus station", "her work", "the gym", "the school gate", "the flats", "the corner shop")
-_FORCES = ("Gwent", "Kent", "Cleveland", "West Yorkshire", "Dorset", "Staffordshire", "Metropolitan")
-_PURSUIT = ("loitering", "unwanted_contact", "following_surveillance", "property_damage", "unwanted_gifts")
-_LATE = ("third_party_proxy", "threats_to_victim")
-_KINDS = (("stalking", 0.4), ("quarrel", 0.15), ("neighbours", 0.15), ("debt", 0.1), ("unrelated", 0.2))
-_REPEATED = {"quarrel": "argument", "neighbours": "noise", "debt": "debt", "unrelated": "theft"}
-_TIE = {"quarrel": "current_partner", "neighbours": "neighbour", "debt": "acquaintance", "unrelated": "stranger"}
+PASSAGES = CHECKOUT / "data" / "synthetic" / "passages.jsonl"
+"""The committed passages."""
+ORDINARY = "ordinary"
+"""The kind of case that a live prevalence mixes in."""
+MAX_LIVE = 0.5
+"""Highest share of incidents of stalking cases that mixing in others can always reach (about 0.65 without)."""
+
+_PARTNERS = frozenset(("ex_partner", "current_partner"))
+_GROWN_UP = frozenset(("current_partner", "professional_contact", "colleague"))
+_BY_SEX = {
+    "m": {"man": "man", "male": "male", "brother": "brother", "uncle": "uncle", "stepfather": "stepfather", "son": "son",
+          "husband": "husband"},
+    "f": {"man": "woman", "male": "female", "brother": "sister", "uncle": "aunt", "stepfather": "stepmother",
+          "son": "daughter", "husband": "wife"},
+    "x": {"man": "person", "male": "person", "brother": "sibling", "uncle": "relative", "stepfather": "step-parent",
+          "son": "child", "husband": "spouse"},
+}  # fmt: skip
+_AGE_GAPS = {"{son}": (-60, -17), "{uncle}": (8, 60), "{stepfather}": (14, 60), "{brother}": (-16, 16)}
+"""Years by which the suspect is older than the victim, for a word of kinship to be possible."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
-    act: str
-    at: datetime
+class _Cast:
+    """A case before it is written down."""
+
+    story: Story
+    force: str
+    victim: SimulatedPerson
+    suspect: SimulatedPerson
 
 
-def _wording() -> dict[str, dict[str, Any]]:
-    path = Path(__file__).with_name("wording.toml")
-    return {a["name"]: a for a in tomllib.loads(path.read_text(encoding="utf-8"))["act"]}
+class Simulator:
+    """Writes histories.
+
+    Args:
+        seed: Every case has chance of its own, drawn from the seed and its number.
+        passages: File of hand-written passages; by default the committed one.
+        settings: By default the packaged `histories.toml`.
+        recorder: Puts the offence titles on.
+
+    Raises:
+        DataError: The passages are missing, wrong or too thin.
+        ConfigError: The settings are wrong.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        passages: Path | None = None,
+        settings: HistorySettings | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.seed = seed
+        self.settings = settings or read_settings()
+        self.stock = Stock(read_passages(passages or PASSAGES), self.settings)
+        self.recorder = recorder or Recorder()
+
+    def histories(self, cases: int, live_prevalence: float | None = None) -> Iterator[LabelledIncident]:
+        """Yield incidents case by case, in time order within each, and never hold more than one case.
+
+        Args:
+            cases: Number of histories.
+            live_prevalence: Share of incidents that shall belong to stalking cases, above 0 and at most 0.5: single
+                ordinary incidents are mixed in after each case until the share so far is that. None: as they come.
+
+        Raises:
+            ConfigError: The prevalence is out of range.
+        """
+        if live_prevalence is not None and not 0 < live_prevalence <= MAX_LIVE:
+            raise ConfigError(
+                f"--live-prevalence is {live_prevalence:g}; allowed is above 0 to {MAX_LIVE:g}", field="live_prevalence"
+            )
+        owed = 0.0
+        for number in range(cases):
+            case = self._case(number)
+            yield from case
+            if live_prevalence is None:
+                continue
+            hit = bool(case[0].case_stalking)
+            owed += len(case) * ((1 - live_prevalence) / live_prevalence if hit else -1)
+            extra = 0
+            while owed >= 1:
+                extra += 1
+                owed -= 1
+                yield from self._case(number, extra)
+
+    def _case(self, number: int, extra: int | None = None) -> list[LabelledIncident]:
+        key = f"{self.seed}:{number}" if extra is None else f"{self.seed}:{number}:x{extra}"
+        case_id = f"sim-{number:07d}" if extra is None else f"sim-{number:07d}-x{extra:05d}"
+        rng = random.Random(key)
+        cast = self._cast(key, None if extra is None else ORDINARY)
+        if rng.random() < self.settings.people.look_alike and number:
+            cast = self._mixed_up(cast, self._cast(f"{self.seed}:{rng.randrange(number)}", None), rng)
+        story = cast.story
+        sexes = {"victim": cast.victim.sex, "suspect": cast.suspect.sex}
+        teller = Teller(story, sexes, self._phrases(cast, rng))
+        known_from = 0
+        if rng.random() >= self.settings.kinds[story.kind].suspect_known:
+            known_from = rng.randint(1, len(story.events) + 1)
+        texts = [compose(event, teller, self.stock, self.settings, rng) for event in story.events]
+        labels = [labels_of(text.told, self.settings.labels) for text in texts]
+        pairs = [(text.told, bool(fields["stalking"])) for text, fields in zip(texts, labels, strict=True)]
+        whole = case_is_stalking(pairs, self.settings.labels)
+        return [
+            self._incident(case_id, i, event, text, fields | {"case_stalking": whole}, cast, rng, known=i >= known_from)
+            for i, (event, text, fields) in enumerate(zip(story.events, texts, labels, strict=True))
+        ]
+
+    def _cast(self, key: str, kind: str | None) -> _Cast:
+        """Kind, story and people of a case: the same again whenever it is asked for."""
+        rng, settings = random.Random(f"{key}:cast"), self.settings
+        names = list(settings.kinds)
+        kind = kind or rng.choices(names, [k.share for k in settings.kinds.values()])[0]
+        start, force = start_day(rng, settings), rng.choice(tuple(register().forces))
+        story = tell(rng, settings, kind, start)
+        victim = simulate_person(rng, settings.people, start, force)
+        partner = victim if story.tie in _PARTNERS else None
+        grown_up = story.tie in _GROWN_UP
+        suspect = simulate_person(rng, settings.people, start, force, adult=grown_up, partner_of=partner)
+        return _Cast(story, force, victim, suspect)
+
+    @staticmethod
+    def _mixed_up(cast: _Cast, other: _Cast, rng: random.Random) -> _Cast:
+        """The cast with one of the two looking like somebody of another case, whom they have nothing to do with."""
+        whom = rng.choice((other.victim, other.suspect))
+        if rng.random() < 0.5:
+            return _Cast(cast.story, cast.force, look_alike(cast.victim, whom, rng), cast.suspect)
+        return _Cast(cast.story, cast.force, cast.victim, look_alike(cast.suspect, whom, rng))
+
+    def _phrases(self, cast: _Cast, rng: random.Random) -> list[str]:
+        """Ways to introduce the suspect, the same line all through a case."""
+        start = cast.story.events[0].at.date()
+        older = cast.suspect.age(start) - cast.victim.age(start)
+        lines = [
+            line
+            for line in self.settings.phrases[cast.story.tie]
+            if all(low <= older <= high for word, (low, high) in _AGE_GAPS.items() if word in " ".join(line))
+            and not ("{husband}" in " ".join(line) and min(cast.victim.age(start), cast.suspect.age(start)) < 20)
+        ]
+        words = _BY_SEX[cast.suspect.sex]
+        filled = []
+        for phrase in rng.choice(lines):
+            for word, said in words.items():
+                phrase = phrase.replace(f"{{{word}}}", said)
+            filled.append(phrase)
+        return filled
+
+    def _incident(
+        self,
+        case_id: str,
+        number: int,
+        event: Event,
+        text: Text,
+        fields: dict[str, object],
+        cast: _Cast,
+        rng: random.Random,
+        *,
+        known: bool,
+    ) -> LabelledIncident:
+        settings, day, story = self.settings, event.at.date(), cast.story
+        delay = rng.expovariate(1.0 / max(0.01, settings.text.report_days[text.register]))
+        extras: dict[str, object] = {"case_kind": story.kind, "passages": list(text.passages)}
+        if story.withdrew and number == len(story.events) - 1:
+            extras["victim_withdrew"] = True
+        record = LabelledIncident.model_validate(
+            {
+                "incident_id": f"{case_id}-{number:02d}",
+                "narrative": text.narrative,
+                "occurred_at": event.at,
+                "reported_at": event.at + timedelta(minutes=3 + int(delay * 1440)),
+                "source_type": text.register,
+                "force": cast.force,
+                "case_id": case_id,
+                "victim": as_recorded(cast.victim, day, rng, settings.recording),
+                "suspect": self._suspect(cast, day, rng, known=known),
+                "evidence": text.evidence,
+                "label_version": LABEL_VERSION,
+                "annotator": "simulation",
+                "writer": text.writer,
+                "people": {"victim": cast.victim.described(day), "suspect": cast.suspect.described(day)},
+                **fields,
+                **extras,
+            }
+        )
+        # The force knows the tie even where the text does not let it be seen.
+        as_known = {"relationship": story.tie, "domestic": story.tie in settings.labels.domestic_ties}
+        return record.model_copy(update={"recorded_offence": self.recorder.title(record.model_copy(update=as_known))})
+
+    def _suspect(self, cast: _Cast, day: date, rng: random.Random, *, known: bool) -> Person | None:
+        if known:
+            return as_recorded(cast.suspect, day, rng, self.settings.recording, keep=2)
+        plate = cast.suspect.true_fields(day).get("vehicle_vrm")
+        return Person(vehicle_vrm=plate) if plate and rng.random() < 0.2 else None
 
 
-def histories(cases: int, seed: int, recorder: Recorder | None = None) -> Iterator[LabelledIncident]:
-    """Yield the incidents of `cases` simulated histories, case by case and in time order within each."""
-    wording, recorder = _wording(), recorder or Recorder()
-    for number in range(cases):
-        # A generator of its own for every case: one more case changes none before it.
-        yield from _case(number, random.Random(f"{seed}:{number}"), wording, recorder)
-
-
-def _case(
-    number: int, rng: random.Random, wording: dict[str, dict[str, Any]], recorder: Recorder
+def histories(
+    cases: int, seed: int, *, passages: Path | None = None, live_prevalence: float | None = None
 ) -> Iterator[LabelledIncident]:
-    kind = rng.choices([k for k, _ in _KINDS], [w for _, w in _KINDS])[0]
-    stalking = kind == "stalking"
-    tie = rng.choice(("ex_partner", "acquaintance", "colleague", "stranger")) if stalking else _TIE[kind]
-    victim, suspect = _person(rng), _person(rng)
-    incidents = [
-        _incident(number, i, event, tie, victim, suspect, rng, wording[event.act])
-        for i, event in enumerate(_events(kind, rng))
-    ]
-    repeated = stalking and len(incidents) > 1
-    for incident in incidents:
-        # Escalation of the case is left to the case; an incident carries what its own text shows.
-        whole = incident.model_copy(update={"case_stalking": repeated or incident.stalking})
-        yield whole.model_copy(update={"recorded_offence": recorder.title(whole)})
+    """Yield the incidents of `cases` simulated histories; see `Simulator`."""
+    return Simulator(seed, passages).histories(cases, live_prevalence)
 
 
-def _events(kind: str, rng: random.Random) -> list[_Event]:
-    """Acts with dates: a pursuit changes method, has quiet spells and grows closer; other histories repeat one thing."""
-    at = datetime(2016, 1, 1, tzinfo=LONDON) + timedelta(days=rng.randrange(3600), hours=rng.randrange(24))
-    count = rng.randint(3, 8) if kind == "stalking" else 1 if kind == "unrelated" else rng.randint(1, 4)
-    found = []
-    gap = 20.0
-    for i in range(count):
-        late = kind == "stalking" and i >= count - 2 and rng.random() < 0.5
-        act = rng.choice(_LATE if late else _PURSUIT) if kind == "stalking" else _REPEATED[kind]
-        found.append(_Event(act, at))
-        gap = max(1.0, gap * rng.uniform(0.5, 1.1)) if rng.random() < 0.85 else 90.0
-        at += timedelta(days=int(gap), minutes=rng.randrange(1440))
-    return found
-
-
-def _person(rng: random.Random) -> Person:
-    born = datetime(1940, 1, 1, tzinfo=LONDON) + timedelta(days=rng.randrange(25_000))
-    return Person(
-        forename=rng.choice(_FORENAMES.split()),
-        surname=rng.choice(_SURNAMES.split()),
-        dob=born.date().isoformat(),
-        phone=f"07700 900{rng.randrange(1000):03d}",
-    )
-
-
-def _as_recorded(person: Person, rng: random.Random) -> Person:
-    """The same person as another officer writes them down: fields missing, a slip in the surname, a swapped date."""
-    changes: dict[str, str | None] = {}
-    if rng.random() < 0.3:
-        changes["phone"] = None
-    if rng.random() < 0.2:
-        changes["dob"] = None
-    elif person.dob and rng.random() < 0.1:
-        year, month, day = person.dob.split("-")
-        changes["dob"] = f"{year}-{day}-{month}"
-    if person.surname and rng.random() < 0.15:
-        i = rng.randrange(len(person.surname) - 1)
-        changes["surname"] = person.surname[:i] + person.surname[i + 1] + person.surname[i] + person.surname[i + 2 :]
-    if rng.random() < 0.1:
-        changes["forename"] = None
-    return person.model_copy(update=changes)
-
-
-def _incident(
-    case: int,
-    number: int,
-    event: _Event,
-    tie: str,
-    victim: Person,
-    suspect: Person,
-    rng: random.Random,
-    act: dict[str, Any],
-) -> LabelledIncident:
-    sentence = rng.choice(act["sentences"])
-    who = {"ex_partner": "the ex-partner", "colleague": "a colleague", "neighbour": "the neighbour"}.get(
-        tie, suspect.forename or "a male"
-    )
-    values = {"who": who, "day": f"{event.at:%A}", "place": rng.choice(_PLACES)}
-    capitals = sentence["register"] == "call_log"
-    text = sentence["text"].format(**{k: v.upper() if capitals else v for k, v in values.items()})
-    text = text[0].upper() + text[1:]
-    indicator = act["name"] if act["name"] in load_taxonomy().indicator_names else None
-    pursuit = indicator is not None
-    stalking = pursuit and sentence.get("again", False)
-    family = "stalking" if stalking else act["family"]
-    evidence = (Evidence(indicator=indicator, start=0, end=len(text)),) if indicator else ()
-    closing = rng.choice(("", " Reference number given.", " Officer to call back.", " No CCTV."))
-    return LabelledIncident.model_validate(
-        {
-            "incident_id": f"sim-{case:07d}-{number:02d}",
-            "narrative": text + (closing.upper() if capitals else closing),
-            "occurred_at": event.at,
-            "reported_at": event.at + timedelta(hours=rng.randrange(1, 72)),
-            "source_type": sentence["register"],
-            "force": rng.choice(_FORCES),
-            "case_id": f"sim-{case:07d}",
-            "victim": _as_recorded(victim, rng),
-            "suspect": _as_recorded(suspect, rng),
-            "stalking": stalking,
-            "stalking_basis": "behavioural" if stalking else None,
-            "history_check": pursuit,
-            "offence_family": family,
-            "indicators": [indicator] if indicator else [],
-            "evidence": evidence,
-            "domestic": tie in ("ex_partner", "current_partner"),
-            "relationship": tie,
-            "label_version": LABEL_VERSION,
-            "annotator": "simulation",
-        }
-    )
-
-
-def synthesise(cases: int, seed: int, out: Path) -> str:
+def synthesise(
+    cases: int, seed: int, out: Path, *, live_prevalence: float | None = None, passages: Path | None = None
+) -> str:
     """Write `histories.jsonl`, `dataset.toml` and `manifest.json` into `out`, whole or not at all.
+
+    Args:
+        cases: Number of histories, without the single incidents that a live prevalence adds.
+        seed: Same seed, same bytes.
+        out: Made when missing.
+        live_prevalence: See `Simulator.histories`.
+        passages: By default the committed ones.
 
     Returns:
         A sentence that says what was written.
 
     Raises:
-        ConfigError: `out` exists and is not an empty folder.
+        ConfigError: `out` exists and is not an empty folder, or the prevalence is out of range.
+        DataError: The passages are missing, wrong or too thin.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out} exists and is not an empty folder; nothing was written.", field="out")
+    stream = counted(
+        histories(cases, seed, passages=passages, live_prevalence=live_prevalence), "Simulating", "incidents", lambda _: 1
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     rows = stalking = case_stalking = 0
     try:
-        path = building / "histories.jsonl"
-        with path.open("w", encoding="utf-8", newline="\n") as stream:
-            for incident in histories(cases, seed):
-                data = incident.model_dump(mode="json", exclude_none=True)
-                stream.write(json.dumps(data, ensure_ascii=False) + "\n")
+        with (building / "histories.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+            for incident in stream:
+                file.write(json.dumps(unflatten(flatten(incident)), ensure_ascii=False) + "\n")
                 rows += 1
                 stalking += incident.stalking
                 case_stalking += bool(incident.case_stalking)
+        live = f", live prevalence {live_prevalence:g}" if live_prevalence is not None else ""
         (building / "dataset.toml").write_text(
-            f'name = "Simulated histories, {cases} cases, seed {seed}"\nsynthetic = true\n'
-            'note = "Simulated; recombined sentences, not for training text classifiers."\n',
+            f'name = "Simulated histories, {cases} cases, seed {seed}{live}"\nsynthetic = true\n'
+            'note = "Simulated people and events; hand-written passages recombined, so texts share sentences."\n',
             encoding="utf-8",
         )
         write_manifest(building)
@@ -202,5 +285,5 @@ def synthesise(cases: int, seed: int, out: Path) -> str:
         raise
     return (
         f"{cases:,} cases, {rows:,} incidents in {out}: {stalking:,} incidents are stalking by themselves, "
-        f"{case_stalking:,} belong to a case that is."
+        f"{case_stalking:,} belong to a case that is ({case_stalking / rows:.1%})."
     )

@@ -69,11 +69,13 @@ class TimeSettings(_Frozen):
 
 
 class PeopleSettings(_Frozen):
-    """Shares of sexes (female, male, neither) by side, of ages, and chances of changes within five years."""
+    """Shares of sexes (female, male, neither) and of ages, and chances of changes within five years."""
 
     sexes: tuple[Weight, Weight, Weight]
     age_bands: tuple[tuple[int, int], ...]
     age_shares: tuple[Weight, ...]
+    partners_of_two_sexes: Share
+    partners_age_gap: Weight
     has_email: Share
     has_vehicle: Share
     moves_house: Share

@@ -49,6 +49,7 @@ class PassageRow(BaseModel):
     Attributes:
         passage_id: `pas-<writer>-<number>`, unique.
         writer: The voice; all passages of one incident are by one writer.
+        source_type: Under the name `register` in the file: the kind of record that the text is written for.
         again: Whether the text itself says that it happened before or keeps happening.
         ties: Relationships that the text fits, or `any`.
         evidence: Offsets into `text` with its placeholders; none begins or ends inside one.
@@ -61,7 +62,7 @@ class PassageRow(BaseModel):
     text: Annotated[str, Field(min_length=2, max_length=600)]
     role: Role
     act: str
-    register: SourceType  # type: ignore[assignment]  # the brief's name; ABCMeta.register is never used
+    source_type: Annotated[SourceType, Field(alias="register")]
     again: bool
     ties: Annotated[tuple[str, ...], Field(min_length=1)]
     evidence: tuple[Evidence, ...]
@@ -163,7 +164,7 @@ def read_passages(path: Path) -> list[Passage]:
         if not line.strip():
             continue
         try:
-            row = PassageRow(**json.loads(line))
+            row = PassageRow.model_validate_json(line)
         except (ValidationError, ValueError, TypeError) as error:
             problems.append(f"{path.name} line {number}: {_reason(error)}")
             continue
@@ -197,11 +198,13 @@ def read_passage_sheet(path: Path) -> list[PassageRow]:
             sheet = json.loads(line)
             where = f"{path.name} n={sheet['n']}"
             rows.append(
-                PassageRow(
-                    passage_id=f"pas-{path.stem}-{int(sheet['n']):03d}",
-                    writer=path.stem,
-                    evidence=tuple(_mark(sheet["text"], *quote) for quote in sheet["ev"]),
-                    **{name: sheet[name] for name in ("text", "role", "act", "register", "again", "ties")},
+                PassageRow.model_validate(
+                    {
+                        "passage_id": f"pas-{path.stem}-{int(sheet['n']):03d}",
+                        "writer": path.stem,
+                        "evidence": [_mark(sheet["text"], *quote) for quote in sheet["ev"]],
+                        **{name: sheet[name] for name in ("text", "role", "act", "register", "again", "ties")},
+                    }
                 )
             )
         except KeyError as error:
@@ -249,7 +252,7 @@ def add_passages(sheets: Iterable[Path], path: Path) -> int:
     if problems:
         raise DataError("\n".join(problems), problems=problems)
     temporary = path.with_name(f".{path.name}.tmp")
-    lines = (json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n" for row in rows)
+    lines = (json.dumps(row.model_dump(mode="json", by_alias=True), ensure_ascii=False) + "\n" for row in rows)
     temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
     temporary.replace(path)
     write_manifest(path.parent)

@@ -111,7 +111,13 @@ class SimulatedPerson:
 
 
 def simulate_person(
-    rng: random.Random, settings: PeopleSettings, start: date, force: str, *, sex: str | None = None, adult: bool = False
+    rng: random.Random,
+    settings: PeopleSettings,
+    start: date,
+    force: str,
+    *,
+    adult: bool = False,
+    partner_of: SimulatedPerson | None = None,
 ) -> SimulatedPerson:
     """Draw a person, with what happens to them in the five years after `start`.
 
@@ -120,13 +126,17 @@ def simulate_person(
         settings: Shares of sexes and ages, chances of changes.
         start: Day on which the age is between 12 and 90.
         force: Where they live.
-        sex: Given, or None to draw it.
         adult: Whether they are 18 or older.
+        partner_of: Somebody whose partner, former or not, this is; their age and sex then matter.
     """
     names = rng.choices(register().backgrounds, register().shares)[0]
-    sex = sex or rng.choices(("f", "m", "x"), settings.sexes)[0]
+    sex = rng.choices(("f", "m", "x"), settings.sexes)[0]
     low, high = rng.choices(settings.age_bands, settings.age_shares)[0]
     age = rng.randint(max(low, 18) if adult else low, max(high, 18) if adult else high)
+    if partner_of is not None:
+        age = round(min(90.0, max(14.0, partner_of.age(start) + rng.gauss(0.0, settings.partners_age_gap))))
+        if rng.random() < settings.partners_of_two_sexes:
+            sex = {"f": "m", "m": "f"}.get(partner_of.sex, sex)
     born = start - timedelta(days=age * 365 + age // 4 + rng.randrange(1, 364))
     pool = names.female if sex == "f" else names.male if sex == "m" else names.female + names.male
     forename, surname = rng.choice(pool), rng.choice(names.surname)

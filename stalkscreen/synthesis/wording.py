@@ -34,6 +34,7 @@ _PLURAL = {
 }  # fmt: skip
 _NO_VERB = frozenset("always perhaps this his its us as sometimes towards afterwards besides yes its less".split())
 _OWN_AFTER = re.compile(r"(?:\s*[^\s\w'’\"“(£{]|\s*$)")
+_OF = re.compile(r"\b(?:pal|mate|friend|cousin|relative|colleague|one|lad|brother|sister)s? of $", re.IGNORECASE)
 _CONJOINED = re.compile(r"\b(?:and|but|or|then|who)(?: \w+ly)? (?:was|is|has|does|\w{2,}[^s\W]s)\b", re.IGNORECASE)
 
 
@@ -81,7 +82,7 @@ def parse(text: str) -> tuple[Piece, ...]:
             raise ValueError(f"unknown placeholder {{{slot}}}; allowed: {', '.join(sorted(SLOTS))}")
         literal(match.start())
         position = match.end()
-        own = slot.lower() == "his" and _OWN_AFTER.match(text, position) is not None
+        own = slot.lower() == "his" and bool(_OWN_AFTER.match(text, position) or _OF.search(text[: match.start()]))
         first = re.search(r"(?:^|[.!?]\s+)[\"'“‘]?$", text[: match.start()]) is not None
         pieces.append(Piece(match[0], match.start(), position, slot, own=own, first=first))
         if slot.lower() in ("he", "she") and (verb := _VERB.match(text, position)):
