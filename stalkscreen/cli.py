@@ -55,15 +55,21 @@ def main() -> None:
 @click.option("--cases", type=click.IntRange(1), required=True, help="Number of case histories.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same bytes.")
 @click.option("--out", type=_FILE, required=True, help="Folder to write into.")
-def synthesise(cases: int, seed: int, out: Path) -> None:
+@click.option(
+    "--live-prevalence",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    help="Share of incidents that belong to stalking cases; ordinary ones are mixed in to reach it.",
+)
+def synthesise(cases: int, seed: int, out: Path, live_prevalence: float | None) -> None:
     """Simulate case histories with labels, evidence and recorded offences.
 
     \b
     Example:  stalkscreen synthesise --cases 200 --seed 1 --out out/histories
+    A stream: stalkscreen synthesise --cases 200 --seed 1 --live-prevalence 0.008 --out out/stream
     """
     from stalkscreen.synthesis.histories import synthesise as run
 
-    click.echo(run(cases, seed, out))
+    click.echo(run(cases, seed, out, live_prevalence=live_prevalence))
 
 
 @main.command(short_help="Fit, validate, track and register a model.")

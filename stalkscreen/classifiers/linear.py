@@ -23,6 +23,7 @@ from scipy import sparse
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
 
 from stalkscreen.classifiers.base import Floats, Progress, ScoredSpan, Scores, Targets, silent
 from stalkscreen.errors import ModelFormatError
@@ -52,7 +53,7 @@ class LinearSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_words: int = Field(default=30_000, ge=100)
-    max_pieces: int = Field(default=40_000, ge=100)
+    max_pieces: int = Field(default=12_000, ge=100)
     max_clause_words: int = Field(default=25_000, ge=100)
     min_documents: int = Field(default=3, ge=1)
     min_writers: int = Field(default=3, ge=1)
@@ -86,7 +87,7 @@ def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float
             return np.zeros(features.shape[1], np.float32), float(np.log((share + 0.002) / (1.002 - share)))
         # The dual solver: the same optimum, found ten times sooner where there are more terms than texts. Its shuffling
         # draws from one generator a process, so heads are fitted one after another: threads would change the result.
-        model = LogisticRegression(C=c, solver="liblinear", dual=True, tol=1e-3, max_iter=300, random_state=0)
+        model = LogisticRegression(C=c, solver="liblinear", dual=True, tol=0.1, max_iter=300, random_state=0)
         model.fit(features[known], labels.astype(int))
         # Rounded as `save` rounds, so that a saved model gives the very scores it was calibrated on.
         return model.coef_[0].astype(np.float16).astype(np.float32), float(model.intercept_[0])
@@ -156,40 +157,39 @@ class LinearClassifier:
                 "max_features": settings.max_pieces,
                 "min_df": min(settings.min_documents, len(records)),
             },
-            "clause_words": {"max_features": settings.max_clause_words},
+            "clause_words": {"max_features": settings.max_clause_words, "min_df": min(2, len(records))},
         }
         self._vectorisers = {n: _vectoriser(*_SPACES[n], None, **cast(dict[str, Any], limits[n])) for n in _SPACES}
         texts = [normalise(r.narrative) for r in records]
-        for name in ("words", "pieces"):
-            self._vectorisers[name] = self._shared(name, texts, [r.writer for r in records])
-        whole = self._whole(texts)
+        writers = [r.writer for r in records]
+        words, pieces = (self._fit_shared(name, texts, writers) for name in ("words", "pieces"))
+        whole = self._joined(words, pieces)
         progress("whole-text heads", 1, steps)
         self._text_heads = _fit_heads(whole, self._text_targets(targets, columns), settings.c)
         progress("clause heads", 2, steps)
         cut = [clauses(r.narrative) for r in records]
-        pieces = [normalise(r.narrative[c.start : c.end]) for r, cs in zip(records, cut, strict=True) for c in cs]
-        by_clause = self._vectorisers["clause_words"].fit_transform(pieces)
+        cut_texts = [normalise(r.narrative[c.start : c.end]) for r, cs in zip(records, cut, strict=True) for c in cs]
+        by_clause = self._vectorisers["clause_words"].fit_transform(cut_texts)
         self._clause_heads = _fit_heads(
             by_clause, self._clause_targets(records, cut, targets.indicators[:, columns]), settings.c_clause
         )
         progress("done", steps, steps)
         return self
 
-    def _shared(self, name: str, texts: list[str], writers: Sequence[str | None]) -> Any:
-        """Fit a vectoriser of the whole text and keep only terms that enough writers use."""
-        fitted = self._vectorisers[name].fit(texts)
+    def _fit_shared(self, name: str, texts: list[str], writers: Sequence[str | None]) -> sparse.csr_matrix:
+        """Fit a vectoriser of the whole text, keep only terms that enough writers use, and read the texts with it."""
+        fitted = self._vectorisers[name]
+        read = fitted.fit_transform(texts)
         known = {w: [i for i, v in enumerate(writers) if v == w] for w in set(writers) if w is not None}
         if len(known) < 2 * self.settings.min_writers:
-            return fitted
-        used = fitted.transform(texts)
-        users = sum((np.asarray(used[rows].sum(axis=0)).ravel() > 0).astype(int) for rows in known.values())
+            return read
+        users = sum((np.asarray(read[rows].sum(axis=0)).ravel() > 0).astype(int) for rows in known.values())
         kept = np.flatnonzero(users >= self.settings.min_writers)
-        smaller = _vectoriser(*_SPACES[name], fitted.get_feature_names_out()[kept].tolist())
-        smaller.idf_ = fitted.idf_[kept]
-        return smaller
+        self._vectorisers[name] = _vectoriser(*_SPACES[name], fitted.get_feature_names_out()[kept].tolist())
+        self._vectorisers[name].idf_ = fitted.idf_[kept]
+        return normalize(read[:, kept], copy=False)
 
-    def _whole(self, texts: list[str]) -> sparse.csr_matrix:
-        words, pieces = (self._vectorisers[n].transform(texts) for n in ("words", "pieces"))
+    def _joined(self, words: sparse.csr_matrix, pieces: sparse.csr_matrix) -> sparse.csr_matrix:
         return sparse.hstack([words, pieces * np.float32(self.settings.piece_weight)], format="csr")
 
     def _text_targets(self, targets: Targets, columns: NDArray[np.intp]) -> dict[str, Floats]:
@@ -247,7 +247,8 @@ class LinearClassifier:
         """Score cases; the narratives of a case of several incidents are read as one text, in order."""
         names = self._text_heads.names
         texts = [normalise("\n".join(i.narrative for i in case.incidents)) for case in cases]
-        whole = self._whole(texts)
+        words, pieces = (self._vectorisers[n].transform(texts) for n in ("words", "pieces"))
+        whole = self._joined(words, pieces)
         heads = dict(zip(names, self._text_heads.scores(whole).T, strict=True))
         spans = self._score_clauses(cases)
         best = np.array(

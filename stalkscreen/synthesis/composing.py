@@ -18,11 +18,14 @@ from stalkscreen.synthesis.events import Event, Story
 from stalkscreen.synthesis.history_labels import Told, earlier_breach
 from stalkscreen.synthesis.history_settings import HistorySettings
 from stalkscreen.synthesis.passages import ANY_TIE, Passage
-from stalkscreen.synthesis.wording import fill, neutral_safe, shouting
+from stalkscreen.synthesis.wording import fill
 
 Pool = dict[str, list[Passage]]
 _SUSPECT_SLOTS = frozenset(("he", "him", "his", "He", "Him", "His", "suspect", "Suspect"))
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 _IMPLIES = {"previous_domestic_abuse": "physical_violence", "threats_to_kill": "threats_to_victim"}
 _BY_VICTIM = frozenset(("victim_statement", "online_report"))
 _SENTENCE_END = tuple(".!?…:;\"”'’)")
@@ -42,7 +45,6 @@ class Stock:
     def __init__(self, passages: Sequence[Passage], settings: HistorySettings) -> None:
         self.by_act: dict[str, list[Passage]] = defaultdict(list)
         self.pools: dict[tuple[str, str], Pool] = defaultdict(lambda: defaultdict(list))
-        self.safe = {p.row.passage_id for p in passages if neutral_safe(p.pieces)}
         for p in passages:
             if settings.text.registers.get(p.row.source_type, 0.0) > 0:
                 self.pools[p.row.writer, p.row.source_type][p.row.role].append(p)
@@ -60,7 +62,9 @@ class Stock:
             for act in sorted(wanted)
             if held.get(act, 0) < thin["act"]
         ]
-        counts = Counter((p.row.source_type, p.row.role) for found in self.by_act.values() for p in found)
+        counts: Counter[tuple[str, str]] = Counter(
+            (p.row.source_type, p.row.role) for found in self.by_act.values() for p in found
+        )
         for register, weight in settings.text.registers.items():
             for role, least in (("scene", thin["scenes"]), ("benign", thin["benign"])):
                 if weight and counts[register, role] < least:
@@ -126,7 +130,7 @@ def compose(event: Event, teller: Teller, stock: Stock, settings: HistorySetting
     scenes = [(main, at)]
 
     def fits(p: Passage) -> bool:
-        if not _usable(p, at.date(), teller, stock) or p in chosen:
+        if not _usable(p, at.date(), teller) or p in chosen:
             return False
         views = {c.view for c in chosen} | {p.view}
         return not {"first", "third"} <= views and not _contradicts(p, chosen)
@@ -158,7 +162,9 @@ def compose(event: Event, teller: Teller, stock: Stock, settings: HistorySetting
 
     wanted = set() if ordinary else _background(event, story)
     plain = story.hidden or not story.stalking
-    context = maybe(text.context, (p for p in pool["context"] if p.row.act in wanted and not (plain and earlier_breach(p))))
+    context = maybe(
+        text.context, (p for p in pool["context"] if p.row.act in wanted and not (plain and earlier_breach(p)))
+    )
     unmoved = rng.random() < text.unmoved
     effects = [p for p in pool["effect"] if (p.row.act == "unmoved") == unmoved]
     effect = maybe(text.effect if main.row.role == "scene" else text.benign_effect, effects)
@@ -175,7 +181,7 @@ def compose(event: Event, teller: Teller, stock: Stock, settings: HistorySetting
         *((p, None) for p in after + effect + negation + closing),
     ]
     others = tuple(context + effect + negation)
-    shown = any("any" not in p.row.ties or p.slots & {"suspect", "Suspect"} for p in chosen)
+    shown = any(map(_shows_tie, chosen))
     told = Told(tuple((p, when.date()) for p, when in scenes), others, story.tie if shown and not ordinary else None)
     narrative, evidence = _joined(parts, teller, settings, rng)
     return Text(
@@ -183,12 +189,12 @@ def compose(event: Event, teller: Teller, stock: Stock, settings: HistorySetting
     )
 
 
-def _usable(p: Passage, day: date, teller: Teller, stock: Stock) -> bool:
-    return (
-        p.since <= day
-        and p.fits(teller.story.tie)
-        and ("x" not in teller.sexes.values() or p.row.passage_id in stock.safe)
-    )
+def _shows_tie(p: Passage) -> bool:
+    return ANY_TIE not in p.row.ties or bool(p.slots & {"suspect", "Suspect"})
+
+
+def _usable(p: Passage, day: date, teller: Teller) -> bool:
+    return p.since <= day and p.fits(teller.story.tie) and ("x" not in teller.sexes.values() or p.neutral)
 
 
 def _main(
@@ -205,13 +211,18 @@ def _main(
             p
             for p in stock.by_act[wanted]
             if (event.again_allowed or not p.row.again)
-            and _usable(p, event.at.date(), teller, stock)
+            and _usable(p, event.at.date(), teller)
             and not (teller.story.hidden and p.present & settings.labels.continuing_acts)
         ]
         options = [p for p in options if p.row.passage_id not in teller.used] or options
         if options:
             held = Counter(p.row.source_type for p in options)
-            weights = [settings.text.registers[p.row.source_type] / held[p.row.source_type] for p in options]
+            weights = [
+                settings.text.registers[p.row.source_type]
+                / held[p.row.source_type]
+                * (settings.text.prefer_tie_shown if _shows_tie(p) else 1.0)
+                for p in options
+            ]
             return rng.choices(options, weights)[0]
     raise DataError(
         f"No passage fits a case of kind {teller.story.kind} with the tie {teller.story.tie} in {event.at.year}: "
@@ -264,7 +275,7 @@ def _joined(
             passage.row.evidence,
             teller.sexes,
             phrase.replace("{their}", theirs).replace("{her}", them),
-            capitals=shouting(passage.pieces),
+            capitals=passage.capitals,
             at=len(narrative),
         )
         narrative += said
@@ -277,5 +288,3 @@ def _stamp(form: str, when: datetime) -> str:
         d=when.day, dd=f"{when.day:02d}", mm=f"{when.month:02d}", yy=f"{when.year % 100:02d}",
         month=_MONTHS[when.month - 1], hhmm=f"{when.hour:02d}{when.minute:02d}",
     )  # fmt: skip
-
-

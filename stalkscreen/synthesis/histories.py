@@ -28,9 +28,11 @@ from stalkscreen.synthesis.composing import Stock, Teller, Text, compose
 from stalkscreen.synthesis.events import Event, Story, start_day, tell
 from stalkscreen.synthesis.history_labels import case_is_stalking, labels_of
 from stalkscreen.synthesis.history_settings import HistorySettings, read_settings
+from stalkscreen.synthesis.names import register
 from stalkscreen.synthesis.passages import read_passages
-from stalkscreen.synthesis.people import SimulatedPerson, as_recorded, look_alike, register, simulate_person
+from stalkscreen.synthesis.people import SimulatedPerson, as_recorded, look_alike, simulate_person
 from stalkscreen.synthesis.recorder import Recorder
+from stalkscreen.synthesis.wording import introductions
 from stalkscreen.taxonomy import LABEL_VERSION
 
 PASSAGES = CHECKOUT / "data" / "synthetic" / "passages.jsonl"
@@ -42,16 +44,6 @@ MAX_LIVE = 0.5
 
 _PARTNERS = frozenset(("ex_partner", "current_partner"))
 _GROWN_UP = frozenset(("current_partner", "professional_contact", "colleague"))
-_BY_SEX = {
-    "m": {"man": "man", "male": "male", "brother": "brother", "uncle": "uncle", "stepfather": "stepfather", "son": "son",
-          "husband": "husband"},
-    "f": {"man": "woman", "male": "female", "brother": "sister", "uncle": "aunt", "stepfather": "stepmother",
-          "son": "daughter", "husband": "wife"},
-    "x": {"man": "person", "male": "person", "brother": "sibling", "uncle": "relative", "stepfather": "step-parent",
-          "son": "child", "husband": "spouse"},
-}  # fmt: skip
-_AGE_GAPS = {"{son}": (-60, -17), "{uncle}": (8, 60), "{stepfather}": (14, 60), "{brother}": (-16, 16)}
-"""Years by which the suspect is older than the victim, for a word of kinship to be possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +142,16 @@ class Simulator:
         story = tell(rng, settings, kind, start)
         victim = simulate_person(rng, settings.people, start, force)
         partner = victim if story.tie in _PARTNERS else None
-        grown_up = story.tie in _GROWN_UP
-        suspect = simulate_person(rng, settings.people, start, force, adult=grown_up, partner_of=partner)
+        suspect = simulate_person(
+            rng,
+            settings.people,
+            start,
+            force,
+            adult=story.tie in _GROWN_UP,
+            partner_of=partner,
+            kin_of=victim if story.tie == "family" else None,
+            same_home=story.tie == "current_partner",
+        )
         return _Cast(story, force, victim, suspect)
 
     @staticmethod
@@ -163,22 +163,9 @@ class Simulator:
         return _Cast(cast.story, cast.force, cast.victim, look_alike(cast.suspect, whom, rng))
 
     def _phrases(self, cast: _Cast, rng: random.Random) -> list[str]:
-        """Ways to introduce the suspect, the same line all through a case."""
         start = cast.story.events[0].at.date()
-        older = cast.suspect.age(start) - cast.victim.age(start)
-        lines = [
-            line
-            for line in self.settings.phrases[cast.story.tie]
-            if all(low <= older <= high for word, (low, high) in _AGE_GAPS.items() if word in " ".join(line))
-            and not ("{husband}" in " ".join(line) and min(cast.victim.age(start), cast.suspect.age(start)) < 20)
-        ]
-        words = _BY_SEX[cast.suspect.sex]
-        filled = []
-        for phrase in rng.choice(lines):
-            for word, said in words.items():
-                phrase = phrase.replace(f"{{{word}}}", said)
-            filled.append(phrase)
-        return filled
+        ages = cast.victim.age(start), cast.suspect.age(start)
+        return rng.choice(introductions(self.settings.phrases[cast.story.tie], cast.suspect.sex, *ages))
 
     def _incident(
         self,
@@ -257,7 +244,10 @@ def synthesise(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out} exists and is not an empty folder; nothing was written.", field="out")
     stream = counted(
-        histories(cases, seed, passages=passages, live_prevalence=live_prevalence), "Simulating", "incidents", lambda _: 1
+        histories(cases, seed, passages=passages, live_prevalence=live_prevalence),
+        "Simulating",
+        "incidents",
+        lambda _: 1,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))

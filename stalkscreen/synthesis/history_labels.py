@@ -86,7 +86,7 @@ def labels_of(told: Told, settings: LabelSettings) -> dict[str, Any]:
         "stalking_basis": basis,
         "offence_family": "stalking" if stalking else _family(told, repeated, cyber, settings),
         "tier": _tier(told, settings) if stalking else None,
-        "four_repeated": repeated,
+        "four_repeated": repeated or stalking,  # a tracker found once is continuing conduct
         "indicators": [name for name in load_taxonomy().indicator_names if name in present],
         "domestic": None if told.tie is None else told.tie in settings.domestic_ties,
         "cyber": cyber,
@@ -135,9 +135,9 @@ def _family(told: Told, repeated: bool, cyber: bool, settings: LabelSettings) ->
 
 
 def _tier(told: Told, settings: LabelSettings) -> str | None:
-    """Section 3: fear of violence on two occasions, or distress with effect on daily life; s2A where that is denied."""
+    """Section 3: fear with two days of violent acts, or effect on daily life; s2A where that is denied; else unclear."""
     violent = {day for p, day in told.scenes if p.present & settings.violent_acts}
-    if "victim_fear" in told.present and (len(violent) > 1 or "impact_daily_life" in told.present):
+    if "impact_daily_life" in told.present or ("victim_fear" in told.present and len(violent) > 1):
         return "s4A"
     return "s2A" if "impact_daily_life" in told.negated else None
 
@@ -165,5 +165,7 @@ def case_is_stalking(incidents: Sequence[tuple[Told, bool]], settings: LabelSett
     """
     if any(stalking for _, stalking in incidents):
         return True
-    days = {day for told, _ in incidents if told.pursuit for p, day in told.scenes if p.present & settings.stalking_acts}
+    days = {
+        day for told, _ in incidents if told.pursuit for p, day in told.scenes if p.present & settings.stalking_acts
+    }
     return len(days) > 1

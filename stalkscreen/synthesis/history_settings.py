@@ -76,6 +76,7 @@ class PeopleSettings(_Frozen):
     age_shares: tuple[Weight, ...]
     partners_of_two_sexes: Share
     partners_age_gap: Weight
+    kin_share_surname: Share
     has_email: Share
     has_vehicle: Share
     moves_house: Share
@@ -102,6 +103,7 @@ class TextSettings(_Frozen):
 
     registers: dict[str, Weight]
     stamps: dict[str, str]
+    prefer_tie_shown: Weight
     scenes_more: Share
     stamp_single: Share
     open: Share

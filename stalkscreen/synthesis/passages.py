@@ -22,7 +22,7 @@ from stalkscreen.dataset import write_manifest
 from stalkscreen.errors import DataError
 from stalkscreen.schema import Evidence, Relationship, SourceType
 from stalkscreen.synthesis.anachronisms import FIRST_YEAR, LAST_YEAR, too_early
-from stalkscreen.synthesis.wording import PLACEHOLDER, Piece, parse
+from stalkscreen.synthesis.wording import PLACEHOLDER, Piece, neutral_safe, parse, shouting
 from stalkscreen.taxonomy import load_taxonomy
 
 Role = Literal["open", "context", "scene", "benign", "effect", "negation", "close"]
@@ -30,8 +30,10 @@ View = Literal["first", "third", "neutral"]
 
 ANY_TIE = "any"
 BENIGN_ACTS = frozenset(
-    ("noise", "boundary", "debt", "customer", "workplace", "domestic_row", "handover")
-    + ("theft", "damage", "welfare", "coincidence")
+    (
+        *("noise", "boundary", "debt", "customer", "workplace", "domestic_row", "handover"),
+        *("theft", "damage", "welfare", "coincidence"),
+    )
 )
 """What goes on in cases that are not stalking."""
 OTHER_ACTS = frozenset(("admin", "order", "unmoved"))
@@ -107,6 +109,8 @@ class Passage:
         present: Indicators it shows.
         negated: Indicators it denies.
         view: Whose voice: the victim's (I), about the victim, or neither to be seen.
+        capitals: Whether it is typed in capitals, and what is filled in must be too.
+        neutral: Whether "they" can stand in it.
         since: First day on which everything that it names existed (`anachronisms.toml`), to the year.
     """
 
@@ -116,6 +120,8 @@ class Passage:
     present: frozenset[str]
     negated: frozenset[str]
     view: View
+    capitals: bool
+    neutral: bool
     since: date
 
     @classmethod
@@ -136,6 +142,8 @@ class Passage:
             present=frozenset(m.indicator for m in row.evidence if m.status == "present"),
             negated=frozenset(m.indicator for m in row.evidence if m.status == "negated"),
             view=view,
+            capitals=shouting(pieces),
+            neutral=neutral_safe(pieces),
             since=next((day for day in years if not any(too_early(row.text, day))), date(LAST_YEAR, 1, 1)),
         )
 
@@ -173,7 +181,9 @@ def read_passages(path: Path) -> list[Passage]:
         seen.add(row.passage_id)
         rows.append(row)
     if problems or not rows:
-        raise DataError("\n".join(problems) or f"{path}: there are no passages in it", file=str(path), problems=problems)
+        raise DataError(
+            "\n".join(problems) or f"{path}: there are no passages in it", file=str(path), problems=problems
+        )
     return [Passage.of(row) for row in rows]
 
 

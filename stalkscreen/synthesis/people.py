@@ -8,63 +8,18 @@ number plates use letters that are never issued.
 from __future__ import annotations
 
 import random
-import tomllib
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cache
-from pathlib import Path
 
 from stalkscreen.schema import Person
 from stalkscreen.synthesis.history_settings import PeopleSettings, RecordingSettings
+from stalkscreen.synthesis.names import register
 
 _SEX_NAMES = {"f": "female", "m": "male", "x": "non-binary"}
 _NEVER_INWARD = "CIKMOV"  # letters never in the second half of a postcode (Royal Mail)
 _INWARD = "ABDEFGHJLNPQRSTUWXYZ"
 _PLATE = "ABCDEFGHJKLMNOPRSTUVWXY"
 _SOUND_ALIKE = (("ph", "f"), ("ie", "y"), ("ck", "k"), ("ou", "u"), ("ee", "ea"), ("ll", "l"), ("tt", "t"), ("ss", "s"))
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """One background's names from `people.toml`."""
-
-    name: str
-    male: tuple[str, ...]
-    female: tuple[str, ...]
-    surname: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Register:
-    """`people.toml`, split into words once."""
-
-    backgrounds: tuple[Names, ...]
-    shares: tuple[float, ...]
-    nicknames: dict[str, tuple[str, ...]]
-    streets: tuple[str, ...]
-    flat_share: float
-    forces: dict[str, tuple[tuple[str, str], ...]]
-
-
-@cache
-def register() -> Register:
-    """The packaged names and places."""
-    data = tomllib.loads(Path(__file__).with_name("people.toml").read_text(encoding="utf-8"))
-    sorts = [
-        Names(b["name"], tuple(b["male"].split()), tuple(b["female"].split()), tuple(b["surname"].split()))
-        for b in data["background"]
-    ]
-    forces = {}
-    for force, towns in data["forces"].items():
-        forces[force] = tuple((area, town) for area, _, town in (t.partition(" ") for t in towns.split(",")))
-    return Register(
-        backgrounds=tuple(sorts),
-        shares=tuple(b["share"] for b in data["background"]),
-        nicknames={name: tuple(short.split()) for name, short in data["nicknames"].items()},
-        streets=tuple(data["addresses"]["streets"].split(",")),
-        flat_share=data["addresses"]["flat_share"],
-        forces=forces,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +73,8 @@ def simulate_person(
     *,
     adult: bool = False,
     partner_of: SimulatedPerson | None = None,
+    kin_of: SimulatedPerson | None = None,
+    same_home: bool = False,
 ) -> SimulatedPerson:
     """Draw a person, with what happens to them in the five years after `start`.
 
@@ -128,8 +85,12 @@ def simulate_person(
         force: Where they live.
         adult: Whether they are 18 or older.
         partner_of: Somebody whose partner, former or not, this is; their age and sex then matter.
+        kin_of: A relative, whose background and often surname are shared.
+        same_home: Whether the address is that of `partner_of`.
     """
     names = rng.choices(register().backgrounds, register().shares)[0]
+    if kin_of is not None:
+        names = next(n for n in register().backgrounds if n.name == kin_of.background)
     sex = rng.choices(("f", "m", "x"), settings.sexes)[0]
     low, high = rng.choices(settings.age_bands, settings.age_shares)[0]
     age = rng.randint(max(low, 18) if adult else low, max(high, 18) if adult else high)
@@ -141,7 +102,11 @@ def simulate_person(
     pool = names.female if sex == "f" else names.male if sex == "m" else names.female + names.male
     forename, surname = rng.choice(pool), rng.choice(names.surname)
     fields = {"forename": forename, "surname": surname, "dob": born.isoformat(), "phone": _phone(rng)}
+    if kin_of is not None and rng.random() < settings.kin_share_surname:
+        fields["surname"] = surname = kin_of.fields["surname"]
     fields |= _address(rng, force)
+    if same_home and partner_of is not None:
+        fields |= {name: partner_of.fields[name] for name in ("address", "postcode")}
     if rng.random() < settings.has_email:
         fields["email"] = _email(rng, forename, surname)
     if age >= 17 and rng.random() < settings.has_vehicle:

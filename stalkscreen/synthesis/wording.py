@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from stalkscreen.schema import Evidence
 
-SLOTS = frozenset("he him his He Him His she her their She Her Their suspect Suspect".split())
+SLOTS = frozenset(
+    ("he", "him", "his", "He", "Him", "His", "she", "her", "their", "She", "Her", "Their", "suspect", "Suspect")
+)
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
 
 PRONOUNS: dict[str, dict[str, str]] = {
@@ -23,7 +25,14 @@ PRONOUNS: dict[str, dict[str, str]] = {
 }
 """By sex as the police record has it: male, female, neither."""
 
-_CASES = {"he": "subject", "him": "object", "his": "possessive", "she": "subject", "her": "object", "their": "possessive"}
+_CASES = {
+    "he": "subject",
+    "him": "object",
+    "his": "possessive",
+    "she": "subject",
+    "her": "object",
+    "their": "possessive",
+}
 _SUSPECT = frozenset(("he", "him", "his"))
 _BETWEEN = r"(?P<between>(?: (?:also|then|just|still|always|never|only|now|often|not|soon|again|\w+ly))*) "
 _VERB = re.compile(rf"(?P<clitic>['’]s)\b|{_BETWEEN}(?P<verb>[A-Za-z]+(?:n['’]t)?)")
@@ -32,10 +41,22 @@ _PLURAL = {
     "was": "were", "is": "are", "has": "have", "does": "do", "goes": "go",
     "wasn't": "weren't", "isn't": "aren't", "hasn't": "haven't", "doesn't": "don't",
 }  # fmt: skip
-_NO_VERB = frozenset("always perhaps this his its us as sometimes towards afterwards besides yes its less".split())
+_NO_VERB = frozenset(("always", "perhaps", "this", "sometimes", "towards", "afterwards", "besides"))
 _OWN_AFTER = re.compile(r"(?:\s*[^\s\w'’\"“(£{]|\s*$)")
 _OF = re.compile(r"\b(?:pal|mate|friend|cousin|relative|colleague|one|lad|brother|sister)s? of $", re.IGNORECASE)
 _CONJOINED = re.compile(r"\b(?:and|but|or|then|who)(?: \w+ly)? (?:was|is|has|does|\w{2,}[^s\W]s)\b", re.IGNORECASE)
+
+
+_NOUNS = {
+    "m": {"man": "man", "male": "male", "brother": "brother", "uncle": "uncle", "stepfather": "stepfather", "son": "son",
+          "husband": "husband"},
+    "f": {"man": "woman", "male": "female", "brother": "sister", "uncle": "aunt", "stepfather": "stepmother",
+          "son": "daughter", "husband": "wife"},
+    "x": {"man": "person", "male": "person", "brother": "sibling", "uncle": "relative", "stepfather": "step-parent",
+          "son": "child", "husband": "spouse"},
+}  # fmt: skip
+_AGE_GAPS = {"{son}": (-60, -17), "{uncle}": (8, 60), "{stepfather}": (14, 60), "{brother}": (-16, 16)}
+"""Years by which the suspect is older than the victim, for a word of kinship to be possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +209,33 @@ def _words(piece: Piece, sexes: Mapping[str, str], phrase: str, capitals: bool) 
     if capitals:
         return words.upper()
     return words[0].upper() + words[1:] if piece.slot[0].isupper() or (slot == "suspect" and piece.first) else words
+
+
+def introductions(lines: list[list[str]], sex: str, victim_age: int, suspect_age: int) -> list[list[str]]:
+    """Ways to introduce a suspect that can be true of the two people, with words for the suspect's sex put in.
+
+    Args:
+        lines: From `histories.toml`; a case keeps to the phrases of one line.
+        sex: The suspect's, "f", "m" or "x".
+        victim_age: In years.
+        suspect_age: In years.
+
+    Returns:
+        The lines left, {their} and {her} still to be filled.
+    """
+    found = []
+    for line in lines:
+        text = " ".join(line)
+        gaps = (span for word, span in _AGE_GAPS.items() if word in text)
+        if any(not low <= suspect_age - victim_age <= high for low, high in gaps):
+            continue
+        if "{husband}" in text and min(victim_age, suspect_age) < 20:
+            continue
+        found.append([_filled(phrase, _NOUNS[sex]) for phrase in line])
+    return found or [[_filled("a {man}", _NOUNS[sex])]]
+
+
+def _filled(phrase: str, words: Mapping[str, str]) -> str:
+    for word, said in words.items():
+        phrase = phrase.replace(f"{{{word}}}", said)
+    return phrase
