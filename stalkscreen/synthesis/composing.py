@@ -1,13 +1,12 @@
 """Put the text of one incident together from one writer's passages in one register, with exact evidence offsets.
 
-open + context + scenes + effect + negation + close; only the scenes are always there. A stock that is too thin to do it
-is refused at once, by act and register, rather than met half-way through a million incidents.
+open + context + scenes + effect + negation + close; only the scenes are always there.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -18,9 +17,9 @@ from stalkscreen.synthesis.events import Event, Story
 from stalkscreen.synthesis.history_labels import Told, earlier_breach
 from stalkscreen.synthesis.history_settings import HistorySettings
 from stalkscreen.synthesis.passages import ANY_TIE, Passage
+from stalkscreen.synthesis.stock import Stock
 from stalkscreen.synthesis.wording import fill
 
-Pool = dict[str, list[Passage]]
 _SUSPECT_SLOTS = frozenset(("he", "him", "his", "He", "Him", "His", "suspect", "Suspect"))
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
@@ -29,54 +28,6 @@ _MONTHS = (
 _IMPLIES = {"previous_domestic_abuse": "physical_violence", "threats_to_kill": "threats_to_victim"}
 _BY_VICTIM = frozenset(("victim_statement", "online_report"))
 _SENTENCE_END = tuple(".!?…:;\"”'’)")
-
-
-class Stock:
-    """Passages by what they are wanted for.
-
-    Args:
-        passages: All of them.
-        settings: Which acts and registers must be covered, and by how many.
-
-    Raises:
-        DataError: Too few passages of an act or a register; the message lists each.
-    """
-
-    def __init__(self, passages: Sequence[Passage], settings: HistorySettings) -> None:
-        self.by_act: dict[str, list[Passage]] = defaultdict(list)
-        self.pools: dict[tuple[str, str], Pool] = defaultdict(lambda: defaultdict(list))
-        for p in passages:
-            if settings.text.registers.get(p.row.source_type, 0.0) > 0:
-                self.pools[p.row.writer, p.row.source_type][p.row.role].append(p)
-                if p.row.role in ("scene", "benign"):
-                    self.by_act[p.row.act].append(p)
-        self._check(settings)
-
-    def _check(self, settings: HistorySettings) -> None:
-        thin = settings.text.thin
-        wanted = {act for kind in settings.kinds.values() if not kind.stalking for act in kind.acts}
-        wanted |= {act for phase in settings.phases.values() for act in phase}
-        held = {act: len(found) for act, found in self.by_act.items()}
-        problems = [
-            f"act {act}: {held.get(act, 0)} passages, at least {thin['act']} are needed"
-            for act in sorted(wanted)
-            if held.get(act, 0) < thin["act"]
-        ]
-        counts: Counter[tuple[str, str]] = Counter(
-            (p.row.source_type, p.row.role) for found in self.by_act.values() for p in found
-        )
-        for register, weight in settings.text.registers.items():
-            for role, least in (("scene", thin["scenes"]), ("benign", thin["benign"])):
-                if weight and counts[register, role] < least:
-                    problems.append(
-                        f"register {register}: {counts[register, role]} {role} passages, at least {least} are needed"
-                    )
-        if problems:
-            raise DataError(
-                "The passages are too thin for simulated histories:\n  " + "\n  ".join(problems) + "\nAdd passages, or "
-                "take the act or register out of histories.toml.",
-                problems=problems,
-            )
 
 
 @dataclass(slots=True)
@@ -209,10 +160,8 @@ def _main(
     for wanted in (act, *others):
         options = [
             p
-            for p in stock.by_act[wanted]
-            if (event.again_allowed or not p.row.again)
-            and _usable(p, event.at.date(), teller)
-            and not (teller.story.hidden and p.present & settings.labels.continuing_acts)
+            for p in stock.of_act(wanted, teller.story.tie, again=event.again_allowed, hidden=teller.story.hidden)
+            if _usable(p, event.at.date(), teller)
         ]
         options = [p for p in options if p.row.passage_id not in teller.used] or options
         if options:
