@@ -176,6 +176,7 @@ class TestWording:
                 "A friend of hers, They say, and she's back.",
             ),
             ("{He}'s been told", "x", "m", "They've been told"),
+            ("{she} doesn't know that {he} STILL BRINGS it", "x", "x", "they don't know that they STILL BRING it"),
             ("A MATE OF {his} TOLD {her} SO.", "f", "f", "A MATE OF HERS TOLD HER SO."),
             ("{suspect} rang. {Suspect} rang.", "m", "f", "Her ex rang. Her ex rang."),
             ("She saw {suspect}.", "m", "f", "She saw her ex."),

@@ -24,7 +24,7 @@ from stalkscreen.dataset import flatten, unflatten, write_manifest
 from stalkscreen.errors import ConfigError
 from stalkscreen.progress import counted
 from stalkscreen.schema import LabelledIncident, Person
-from stalkscreen.synthesis.composing import Stock, Teller, Text, compose
+from stalkscreen.synthesis.composing import Teller, Text, compose
 from stalkscreen.synthesis.events import Event, Story, start_day, tell
 from stalkscreen.synthesis.history_labels import case_is_stalking, labels_of
 from stalkscreen.synthesis.history_settings import HistorySettings, read_settings
@@ -32,6 +32,7 @@ from stalkscreen.synthesis.names import register
 from stalkscreen.synthesis.passages import read_passages
 from stalkscreen.synthesis.people import SimulatedPerson, as_recorded, look_alike, simulate_person
 from stalkscreen.synthesis.recorder import Recorder
+from stalkscreen.synthesis.stock import Stock
 from stalkscreen.synthesis.wording import introductions
 from stalkscreen.taxonomy import LABEL_VERSION
 

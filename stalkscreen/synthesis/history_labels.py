@@ -116,7 +116,8 @@ def _stalking(told: Told, repeated: bool, settings: LabelSettings) -> tuple[bool
         return True, "behavioural", False
     if repeated and told.tie == "ex_partner":
         return True, "presumption_only", False
-    return False, None, True
+    # One intrusion into an account may be continuing conduct too; a passage does not say which it was.
+    return False, None, "digital_monitoring" not in told.present
 
 
 def _family(told: Told, repeated: bool, cyber: bool, settings: LabelSettings) -> str:

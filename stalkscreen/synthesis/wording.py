@@ -35,14 +35,17 @@ _CASES = {
 }
 _SUSPECT = frozenset(("he", "him", "his"))
 _BETWEEN = r"(?P<between>(?: (?:also|then|just|still|always|never|only|now|often|not|soon|again|\w+ly))*) "
-_VERB = re.compile(rf"(?P<clitic>['’]s)\b|{_BETWEEN}(?P<verb>[A-Za-z]+(?:n['’]t)?)")
-_PERFECT = re.compile(r" (?:been|got|had|gone|come|done|made|sent|\w+ed)\b", re.IGNORECASE)
+_VERB = re.compile(rf"(?P<clitic>['’]s)\b|{_BETWEEN}(?P<verb>[A-Za-z]+(?:['’]t)?)", re.IGNORECASE)
+_PERFECT = re.compile(
+    r" (?:been|got|had|gone|come|done|made|sent|put|kept|left|taken|seen|never|(?!scared|worried|tired|frightened|bothered)\w+ed)\b",
+    re.IGNORECASE,
+)
 _PLURAL = {
     "was": "were", "is": "are", "has": "have", "does": "do", "goes": "go",
     "wasn't": "weren't", "isn't": "aren't", "hasn't": "haven't", "doesn't": "don't",
 }  # fmt: skip
 _NO_VERB = frozenset(("always", "perhaps", "this", "sometimes", "towards", "afterwards", "besides"))
-_OWN_AFTER = re.compile(r"(?:\s*[^\s\w'’\"“(£{]|\s*$)")
+_OWN_AFTER = re.compile(r"\s*(?:[^\s\w'’\"“(£{]|$|(?:across|when|while|too)\b)")
 _OF = re.compile(r"\b(?:pal|mate|friend|cousin|relative|colleague|one|lad|brother|sister)s? of $", re.IGNORECASE)
 _CONJOINED = re.compile(r"\b(?:and|but|or|then|who)(?: \w+ly)? (?:was|is|has|does|\w{2,}[^s\W]s)\b", re.IGNORECASE)
 
@@ -131,7 +134,7 @@ def plural(verb: str, after: str = "") -> str:
         form = "'ve" if _PERFECT.match(after) else "'re"
     elif low in _PLURAL:
         form = _PLURAL[low]
-    elif len(low) < 4 or not low.endswith("s") or low.endswith(("ss", "us", "ings")) or low in _NO_VERB:
+    elif len(low) < 4 or not low.endswith("s") or low.endswith(("ss", "us")) or low in _NO_VERB:
         return verb
     elif low.endswith("ies") and len(low) > 4:
         form = low[:-3] + "y"
