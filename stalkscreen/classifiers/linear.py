@@ -88,10 +88,11 @@ def _fit_heads(features: sparse.csr_matrix, targets: dict[str, Floats], c: float
         # The dual solver: the same optimum, found ten times sooner where there are more terms than texts. Its shuffling
         # draws from one generator a process, so heads are fitted one after another: threads would change the result.
         model = LogisticRegression(C=c, solver="liblinear", dual=True, tol=0.1, max_iter=300, random_state=0)
-        model.fit(features[known], labels.astype(int))
+        model.fit(features if known.all() else features[known], labels.astype(int))
         # Rounded as `save` rounds, so that a saved model gives the very scores it was calibrated on.
         return model.coef_[0].astype(np.float16).astype(np.float32), float(model.intercept_[0])
 
+    features = features.astype(np.float64)  # what the solver works in: converted once, not once a head
     fitted = [fit(target) for target in targets.values()]
     return _Heads(
         tuple(targets),
