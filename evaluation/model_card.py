@@ -10,18 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.gates import GateResult
-from stalkscreen.model_format import ModelInfo
+from stalkscreen.model_format import INTENDED_USE, PROHIBITED_USE, ModelInfo
 
 TO_FILL = "**To be filled in by the force.**"
-
-INTENDED_USE = (
-    "Screening incident and crime narratives of England and Wales so that a trained person reviews those that may be "
-    "stalking, with the words that suggest it. It flags for human review."
-)
-PROHIBITED_USE = (
-    "Deciding, closing, downgrading or prioritising away any report; judging a person, a victim's account or how likely "
-    "harm is; any use of the absence of a flag. No flag means nothing."
-)
 
 
 def _rate(rate: Mapping[str, Any] | None) -> str:

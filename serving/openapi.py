@@ -18,17 +18,8 @@ from serving.errors import BY_STATUS, error_body
 from serving.loading import EXAMPLE, HOW_TO_GET_ONE, LoadedModel
 from serving.parsing import ScreenBatch
 from stalkscreen.model import ScreeningModel
-from stalkscreen.model_format import Thresholds
+from stalkscreen.model_format import INTENDED_USE, PROHIBITED_USE, Thresholds
 from stalkscreen.schema import Assessment, Incident
-
-INTENDED_USE = (
-    "Screening incident and crime narratives of England and Wales so that a trained person reviews those that may be "
-    "stalking, with the words that suggest it. It flags for human review."
-)
-PROHIBITED_USE = (
-    "Deciding, closing, downgrading or prioritising away any report; judging a person, a victim's account or how likely "
-    "harm is; any use of the absence of a flag. No flag means nothing."
-)
 
 _ANSWER = ConfigDict(extra="forbid", protected_namespaces=())
 

@@ -14,6 +14,16 @@ from stalkscreen.classifiers import KINDS, Floats
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.taxonomy import LABEL_VERSION
 
+INTENDED_USE = (
+    "Screening incident and crime narratives of England and Wales so that a trained person reviews those that may be "
+    "stalking, with the words that suggest it. It flags for human review."
+)
+PROHIBITED_USE = (
+    "Deciding, closing, downgrading or prioritising away any report; judging a person, a victim's account or how likely "
+    "harm is; any use of the absence of a flag. No flag means nothing."
+)
+"""What every model is for and not for, as the service, the model card and the documentation say it."""
+
 FORMAT_VERSION = 1
 """Version of the folder format. Raise it when `load` would misread an older folder, and say in the error what to do."""
 
