@@ -11,6 +11,7 @@ import contextlib
 import csv
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -209,9 +210,8 @@ def screen_file(
     read = flagged = misidentified = 0
     bad: list[Problem] = []
     with _sink(out) as sink:
-        chunks = counted(
-            stream_incidents(path, columns, chunk_rows), "screening", "incidents", lambda chunk: len(chunk.incidents)
-        )
+        stream = stream_incidents(path, columns, chunk_rows)
+        chunks = counted(stream, "screening", "incidents", lambda chunk: len(chunk.incidents))
         for chunk in chunks:
             bad += chunk.rejects
             read += chunk.rows
@@ -222,6 +222,8 @@ def screen_file(
                 misidentified += sum(a.possible_misidentification is True for a in assessments)
         if rejects is not None:
             write_rejects(rejects, bad)
+    for note in stream.notes:
+        sys.stderr.write(f"Note: {note}\n")
     rejected = len({r.row for r in bad})
     return Summary(read, rejected, flagged, misidentified, time.monotonic() - began)
 

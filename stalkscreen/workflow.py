@@ -188,6 +188,9 @@ def train_and_register(
         f"recall {_shown(figures, 'recall')}{shortfall}, ordinary flagged {_shown(figures, 'ordinary_flagged')}, "
         f"near-misses flagged {_shown(figures, 'near_miss_flagged')}.",
     ]
+    missing = [name for name, n in metrics["dataset"]["known_labels"].items() if n == 0 and name != "recorded_offence"]
+    if missing:
+        lines.append(f"No labels for {', '.join(missing)}: answers to these are not learnt and carry no information.")
     return Trained(run_id, model.version, model, metrics, scores, "\n".join(lines))
 
 

@@ -214,4 +214,5 @@ def test_the_keyword_baseline_takes_the_same_path() -> None:
     model = keyword_model()
     assert assess(model, "He keeps stalking her.").stalking.flag
     assert not assess(model, "Wallet handed in.").stalking.flag
-    assert [i.name for i in assess(model, "x").indicators] == list(load_taxonomy().indicator_names)
+    assert [i.name for i in assess(model, "x").indicators] == list(model.info.indicator_names)
+    assert set(model.info.indicator_names) >= set(load_taxonomy().indicator_names_in("1.0"))
