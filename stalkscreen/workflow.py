@@ -291,8 +291,9 @@ def evaluate_files(
     labelled = read_labels(data, columns)
     others: dict[str, list[Assessment]] = {}
     if against not in (None, "keyword", "recorded"):
-        other = load_model(against, settings)
-        name = "released" if resolve(against, settings) == _released(settings) else str(against)
+        folder = resolve(against, settings)
+        other = ScreeningModel.load(folder, settings.live_prevalence)
+        name = "released" if folder == _released(settings) else str(against)
         others[name] = assess_all(other, labelled)
     assessments = assess_all(loaded, labelled)
     metrics = _evaluate_set(

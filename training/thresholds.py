@@ -12,15 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from stalkscreen.classifiers import Floats, Scores, Targets
+from stalkscreen.classifiers import FOUR, Floats, Scores, Targets
 from stalkscreen.config import ThresholdSettings
 from stalkscreen.metrics import ReviewThreshold, choose_review_threshold, truth_table
 from stalkscreen.model_format import Platt, Thresholds
 
 MIN_EACH = 10
 """A head with fewer known positives or negatives is left uncalibrated and cut at 0.5: too few to learn two numbers."""
-
-_FOUR = ("fixated", "obsessive", "unwanted", "repeated")
 
 
 def fit_platt(raw: Floats, target: Floats) -> Platt | None:
@@ -44,7 +42,7 @@ def calibrate(scores: Scores, targets: Targets, indicator_names: Sequence[str]) 
         "tier_s4a": (scores.tier_s4a, targets.tier_s4a),
         "domestic": (scores.domestic, targets.domestic),
         "cyber": (scores.cyber, targets.cyber),
-        **{f"four_{n}": (scores.four[:, i], targets.four[:, i]) for i, n in enumerate(_FOUR)},
+        **{f"four_{n}": (scores.four[:, i], targets.four[:, i]) for i, n in enumerate(FOUR)},
         **{
             f"indicator:{n}": (scores.indicators[:, i], targets.indicators[:, i]) for i, n in enumerate(indicator_names)
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from stalkscreen.classifiers.base import Classifier, Floats, Progress, ScoredSpan, Scores, Targets, silent
+from stalkscreen.classifiers.base import FOUR, Classifier, Floats, Progress, ScoredSpan, Scores, Targets, silent
 from stalkscreen.errors import UnknownNameError
 
 KINDS: dict[str, str] = {
@@ -30,6 +30,7 @@ def classifier_class(kind: str) -> type[Classifier]:
 
 
 __all__ = [
+    "FOUR",
     "KINDS",
     "Classifier",
     "Floats",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from stalkscreen.schema import Case, LabelledIncident
 from stalkscreen.taxonomy import LABEL_VERSION, Taxonomy
 
 Floats = NDArray[np.float64]
+FOUR = ("fixated", "obsessive", "unwanted", "repeated")
+"""Order of the FOUR columns in `Scores.four` and `Targets.four` (labelling guide, section 5)."""
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)` during long work."""
 
@@ -181,6 +183,3 @@ class Classifier(Protocol):
             ModelFormatError: A file is missing, damaged or holds a type that is not on our allow-list.
         """
         ...
-
-
-Config = dict[str, Any]

@@ -16,7 +16,7 @@ import numpy as np
 import spacy
 from spacy.matcher import Matcher
 
-from stalkscreen.classifiers.base import Floats, Progress, ScoredSpan, Scores, silent
+from stalkscreen.classifiers.base import FOUR, Floats, Progress, ScoredSpan, Scores, silent
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.schema import Case, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
@@ -24,7 +24,6 @@ from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 HIT, MISS = 0.9, 0.02
 """Scores of a cue found and not found. Only their order matters; they are never calibrated."""
 
-_FOUR = ("fixated", "obsessive", "unwanted", "repeated")
 _NEGATIONS = frozenset(["no", "not", "never", "without", "denies", "denied", "nor"])
 
 
@@ -55,7 +54,7 @@ class KeywordClassifier:
 
     def _groups(self) -> Iterator[tuple[str, list[str]]]:
         yield "stalking", self._cues["stalking"]["words"]
-        for name in _FOUR:
+        for name in FOUR:
             yield f"four:{name}", self._cues["four"][name]
         for name in self.indicator_names:
             yield f"indicator:{name}", self._cues["indicators"][name]
@@ -82,7 +81,7 @@ class KeywordClassifier:
             return np.where(np.array(test, dtype=bool), HIT, MISS).astype(float)
 
         groups = [{group for group, *_ in hits} for hits, _ in found]
-        four = np.stack([score([f"four:{name}" in g for g in groups]) for name in _FOUR], axis=1).reshape(n, 4)
+        four = np.stack([score([f"four:{name}" in g for g in groups]) for name in FOUR], axis=1).reshape(n, 4)
         indicators = np.array(
             [[HIT if f"indicator:{name}" in g else MISS for name in self.indicator_names] for g in groups]
         ).reshape(n, k)

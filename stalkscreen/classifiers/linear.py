@@ -25,13 +25,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from stalkscreen.classifiers.base import Floats, Progress, ScoredSpan, Scores, Targets, silent
+from stalkscreen.classifiers.base import FOUR, Floats, Progress, ScoredSpan, Scores, Targets, silent
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.schema import Case, Evidence, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy
 from stalkscreen.text import Clause, clauses, normalise
-
-FOUR = ("fixated", "obsessive", "unwanted", "repeated")
 
 
 class LinearSettings(BaseModel):
