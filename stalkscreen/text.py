@@ -144,7 +144,7 @@ _WORD = re.compile(r"[a-z]+(?:[/'’-][a-z]+)*/?|\d+(?:[:.]\d+)*(?:st|nd|rd|th)?
 
 
 @cache
-def _shorthand() -> dict[str, str]:
+def shorthand() -> dict[str, str]:
     path = Path(__file__).with_name("shorthand.toml")
     expand: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))["expand"]
     return expand
@@ -165,7 +165,7 @@ def normalise(text: str) -> str:
 
     Capital letters and punctuation are dropped on purpose: they mark the writer, not the conduct.
     """
-    table = _shorthand()
+    table = shorthand()
     words: list[str] = []
     for match in _WORD.finditer(text.replace("’", "'")):
         word = match.group().lower()

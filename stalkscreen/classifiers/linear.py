@@ -26,8 +26,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from stalkscreen.classifiers.base import FOUR, Floats, Progress, ScoredSpan, Scores, Targets, silent
+from stalkscreen.classifiers.clause_targets import clause_targets
 from stalkscreen.errors import ModelFormatError
-from stalkscreen.schema import Case, Evidence, LabelledIncident
+from stalkscreen.schema import Case, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy
 from stalkscreen.text import Clause, clauses, normalise
 
@@ -127,6 +128,7 @@ class LinearClassifier:
     """
 
     kind: ClassVar[str] = "linear"
+    parallel_folds: ClassVar[bool] = True
 
     def __init__(self, **settings: Any) -> None:
         self.settings = LinearSettings(**settings)
@@ -170,7 +172,7 @@ class LinearClassifier:
         cut_texts = [normalise(r.narrative[c.start : c.end]) for r, cs in zip(records, cut, strict=True) for c in cs]
         by_clause = self._vectorisers["clause_words"].fit_transform(cut_texts)
         self._clause_heads = _fit_heads(
-            by_clause, self._clause_targets(records, cut, targets.indicators[:, columns]), settings.c_clause
+            by_clause, self._clause_heads_targets(records, cut, targets.indicators[:, columns]), settings.c_clause
         )
         progress("done", steps, steps)
         return self
@@ -210,37 +212,13 @@ class LinearClassifier:
         }
         return heads
 
-    def _clause_targets(
+    def _clause_heads_targets(
         self, records: Sequence[LabelledIncident], cut: Sequence[Sequence[Clause]], known: Floats
     ) -> dict[str, Floats]:
-        """Clause labels from marked evidence; unknown where an indicator is present but nothing was marked."""
-        k = len(self.indicator_names)
-        place = {n: i for i, n in enumerate(self.indicator_names)}
-        rows = sum(len(cs) for cs in cut)
-        present, mentioned = np.zeros((rows, k)), np.zeros((rows, k))
-        against = np.zeros(rows)
-        at = 0
-        for record, pieces, labels in zip(records, cut, known, strict=True):
-            block = slice(at, at + len(pieces))
-            at += len(pieces)
-            marked = [e for e in record.evidence or () if e.indicator in place]
-            unmarked = np.isnan(labels)
-            unmarked |= (labels == 1) & ~np.isin(np.arange(k), [place[e.indicator] for e in marked])
-            present[block, unmarked] = np.nan
-            mentioned[block, unmarked] = np.nan
-            if record.evidence is None:
-                against[block] = np.nan
-            for span in marked:
-                for row, piece in enumerate(pieces, start=block.start):
-                    if _overlaps(span, piece):
-                        mentioned[row, place[span.indicator]] = 1.0
-                        if span.status == "present":
-                            present[row, place[span.indicator]] = 1.0
-                        else:
-                            against[row] = 1.0
-        heads = {f"present:{n}": present[:, i] for n, i in place.items()}
-        heads |= {f"mentioned:{n}": mentioned[:, i] for n, i in place.items()}
-        return heads | {"against": against}
+        labels = clause_targets(records, cut, known, self.indicator_names)
+        heads = {f"present:{n}": labels.present[:, i] for i, n in enumerate(self.indicator_names)}
+        heads |= {f"mentioned:{n}": labels.mentioned[:, i] for i, n in enumerate(self.indicator_names)}
+        return heads | {"against": labels.against}
 
     def predict(self, cases: Sequence[Case]) -> Scores:
         """Score cases; the narratives of a case of several incidents are read as one text, in order."""
@@ -340,9 +318,3 @@ class LinearClassifier:
                 file=str(folder),
             ) from error
         return made
-
-
-def _overlaps(span: Evidence, piece: Clause) -> bool:
-    """Whether half of the shorter one lies in the other."""
-    shared = min(span.end, piece.end) - max(span.start, piece.start)
-    return shared * 2 >= min(span.end - span.start, piece.end - piece.start)
