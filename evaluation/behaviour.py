@@ -1,34 +1,30 @@
 """Section 5 of the report: does the model behave as it should when a narrative is changed in a known way?
 
 Input: labelled incidents with `pair_id` and `pair_kind`, their assessments, and (for perturbations) a model.
-Output: plain JSON figures, each with its number of cases.
-
-To add a perturbation: write a function from a text and a random generator to a text, and one entry in
-`PERTURBATIONS`. A text that comes back unchanged is left out of that test's figures.
+Output: plain JSON figures, each with its number of cases. The changes are in `evaluation.perturbations`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
 
 from evaluation.columns import Columns, Json
+from evaluation.perturbations import PERTURBATIONS, Perturbation, wordings
 from stalkscreen.metrics import rate, share
 from stalkscreen.schema import MAX_NARRATIVE_CHARS, Assessment, Case, LabelledIncident
 
-SAMPLE = 300
-"""Records that are perturbed at most: a flip rate of 5% then has a 95% interval of about 3% to 8%."""
+SAMPLE = 200
+"""Texts a change is made to at most: a flip rate of 5% then has a 95% interval of about 3% to 9%."""
 
-TYPO_SHARE = 0.08
-"""Share of words of five letters or more that get a typing slip; hurried call logs look about like this."""
+MAX_SCANNED = 20_000
+"""Records looked through at most for texts that a change applies to."""
 
-KEPT_SHARE = 0.7
-"""Share of the words left when a text is cut off; call logs often stop before the story ends (guide, section
-7)."""
+EXAMPLES = 5
+"""Failures listed by id for each change."""
 
 WORST = 10
 """Pairs listed by id as the worst of their kind."""
@@ -94,186 +90,139 @@ def invariance_pairs(records: Sequence[LabelledIncident], columns: Columns) -> J
     }
 
 
-Perturb = Callable[[str, np.random.Generator], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Perturbation:
-    """One way to change a text.
-
-    Attributes:
-        name: Stable name in `metrics.json`.
-        title: What is done, as the report says it.
-        keeps_meaning: True when nothing was lost, so that every changed flag is a failure; False when a
-            changed flag may be right (a cut text may have lost what mattered).
-        change: The function that does it.
-    """
-
-    name: str
-    title: str
-    keeps_meaning: bool
-    change: Perturb
-
-
-SHORTHAND = (
-    ("ex-partner", "X-PTNR"),
-    ("ex partner", "X-PTNR"),
-    ("non-molestation order", "NMO"),
-    ("restraining order", "RO"),
-    ("informant", "INFT"),
-    ("victim", "VIC"),
-    ("suspect", "SUSP"),
-    ("vehicle", "VEH"),
-    ("approximately", "APPROX"),
-    ("officers", "OFFRS"),
-    ("police", "POL"),
-    ("address", "ADD"),
-    ("telephone", "TEL"),
-    ("domestic abuse", "DA"),
-)
-"""Words and the shorthand call logs use for them (labelling guide, section 7); the first form is the one
-restored."""
-
-ADMINISTRATIVE = (
-    "Log created and passed to the resolution desk for allocation.",
-    "Reference number given and victim contact contract agreed.",
-    "Details checked and confirmed as correct at the time of the call.",
-    "Officer to update the log on return to the station.",
-    "Record transferred to the investigation queue in line with policy.",
-    "Body worn video exhibited and stored.",
-    "Supervisor has read this entry.",
-)
-"""Invented sentences that say nothing about what happened."""
-
-
-def _upper(text: str, rng: np.random.Generator) -> str:
-    return text.upper()
-
-
-def _lower(text: str, rng: np.random.Generator) -> str:
-    return text.lower()
-
-
-def _typos(text: str, rng: np.random.Generator) -> str:
-    def slip(match: re.Match[str]) -> str:
-        word = match.group()
-        if rng.random() >= TYPO_SHARE:
-            return word
-        at = int(rng.integers(1, len(word) - 2))
-        kind = int(rng.integers(3))
-        if kind == 0:
-            return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
-        return word[:at] + word[at + 1 :] if kind == 1 else word[:at] + word[at] + word[at:]
-
-    return re.sub(r"[A-Za-z]{5,}", slip, text)
-
-
-def _shorthand_on(text: str, rng: np.random.Generator) -> str:
-    for words, short in SHORTHAND:
-        text = re.sub(rf"\b{re.escape(words)}\b", short, text, flags=re.IGNORECASE)
-    return text
-
-
-def _shorthand_off(text: str, rng: np.random.Generator) -> str:
-    seen: set[str] = set()
-    for words, short in SHORTHAND:
-        if short not in seen:
-            text = re.sub(rf"(?<!\w){re.escape(short)}(?!\w)", words, text)
-            seen.add(short)
-    return text
-
-
-def _padded(text: str, rng: np.random.Generator) -> str:
-    first, second, third = (ADMINISTRATIVE[i] for i in rng.permutation(len(ADMINISTRATIVE))[:3])
-    return f"{first} {text.strip()} {second} {third}"
-
-
-def _cut_off(text: str, rng: np.random.Generator) -> str:
-    words = list(re.finditer(r"\S+", text))
-    keep = max(1, round(len(words) * KEPT_SHARE))
-    return text[: words[keep - 1].end()]
-
-
-PERTURBATIONS: tuple[Perturbation, ...] = (
-    Perturbation("capitals", "All in capitals, as some call logs are", True, _upper),
-    Perturbation("lower_case", "All in lower case", True, _lower),
-    Perturbation("typos", "Typing slips in some longer words", True, _typos),
-    Perturbation("shorthand_on", "Words replaced by police shorthand", True, _shorthand_on),
-    Perturbation("shorthand_off", "Police shorthand spelled out", True, _shorthand_off),
-    Perturbation("padding", "Administrative sentences put before and after", True, _padded),
-    Perturbation("cut_off", "Cut off after seven tenths of the words", False, _cut_off),
-)
-"""Every perturbation, in the order of the report."""
-
-
-def perturbation_tests(
+def behaviour_tests(
     records: Sequence[LabelledIncident],
     model: Screener,
     *,
+    seen_in_training: bool,
     sample: int = SAMPLE,
     seed: int = 0,
     perturbations: Sequence[Perturbation] = PERTURBATIONS,
-) -> list[Json]:
+) -> Json:
     """Change texts, assess them again and count the flags that changed.
 
+    Each change is made to at most `sample` texts that it applies to, drawn in one seeded order, half of them
+    stalking where there are enough.
+
     Args:
-        records: Labelled incidents; at most `sample` of them are drawn, half of them stalking where there are
-        enough.
+        records: Labelled incidents.
         model: Assesses the texts as they are and as changed.
-        sample: Largest number of records perturbed.
+        seen_in_training: Whether the model was trained on them; said in the answer.
+        sample: Largest number of texts a change is made to.
         seed: Same seed and records, same texts.
         perturbations: The ways to change a text.
 
     Returns:
-        One entry a perturbation: `flips` of all changed texts, `flags_lost` of those flagged before,
-        `flags_gained` of those not, and the median absolute change of probability.
+        `{"perturbations": [one entry each], "by_kind": failures of the changes of one kind that keep the meaning,
+        "sample": {records, seed, seen_in_training}}`.
     """
-    chosen = _draw(records, sample, np.random.default_rng(seed))
-    before = model.assess([Case.of_one(record) for record in chosen])
-    return [
-        _run(model, chosen, before, perturbation, np.random.default_rng([seed, number]))
+    order = _order(records, np.random.default_rng(seed))
+    before: dict[int, Assessment] = {}
+    rows = [
+        _run(model, records, order, before, perturbation, sample, np.random.default_rng([seed, number]))
         for number, perturbation in enumerate(perturbations)
     ]
+    kinds: dict[str, list[int]] = {}
+    for row in rows:
+        if row["keeps_meaning"]:
+            total = kinds.setdefault(row["kind"], [0, 0])
+            total[0] += row["failures"]["n"]
+            total[1] += row["failures"]["of"]
+    return {
+        "perturbations": rows,
+        "by_kind": {kind: rate(n, of).to_json_dict() for kind, (n, of) in kinds.items()},
+        "sample": {"records": len(before), "seed": seed, "seen_in_training": seen_in_training},
+    }
 
 
-def _draw(records: Sequence[LabelledIncident], sample: int, rng: np.random.Generator) -> list[LabelledIncident]:
-    yes = [row for row, record in enumerate(records) if record.stalking]
-    no = [row for row, record in enumerate(records) if not record.stalking]
-    take_yes = min(len(yes), max(sample // 2, sample - len(no)))
-    take_no = min(len(no), sample - take_yes)
-    rows = [*rng.choice(yes, take_yes, replace=False)] if take_yes else []
-    rows += [*rng.choice(no, take_no, replace=False)] if take_no else []
-    return [records[row] for row in sorted(rows)]
+def _order(records: Sequence[LabelledIncident], rng: np.random.Generator) -> list[int]:
+    """Rows in a random order, stalking and other records in turn while both last; `MAX_SCANNED` at most."""
+    kinds = [[row for row, r in enumerate(records) if r.stalking is wanted] for wanted in (True, False)]
+    shuffled = [[rows[i] for i in rng.permutation(len(rows))[: MAX_SCANNED // 2]] for rows in kinds]
+    return [row for couple in zip_longest(*shuffled) for row in couple if row is not None]
+
+
+def _changed(
+    records: Sequence[LabelledIncident],
+    order: Sequence[int],
+    perturbation: Perturbation,
+    sample: int,
+    rng: np.random.Generator,
+) -> dict[int, str]:
+    """Changed texts by row, of the first `sample` records in the order whose text the change applies to."""
+    texts: dict[int, str] = {}
+    left = {True: (sample + 1) // 2, False: sample // 2}
+    spare: dict[int, str] = {}
+    for row in order:
+        narrative = records[row].narrative
+        text = perturbation.change(narrative, rng)
+        if text == narrative or not 0 < len(text.strip()) <= MAX_NARRATIVE_CHARS:
+            continue
+        kind = records[row].stalking
+        (texts if left[kind] else spare)[row] = text
+        left[kind] -= left[kind] > 0
+        if len(texts) == sample:
+            return texts
+    return texts | dict(list(spare.items())[: sample - len(texts)])
 
 
 def _run(
     model: Screener,
     records: Sequence[LabelledIncident],
-    before: Sequence[Assessment],
+    order: Sequence[int],
+    before: dict[int, Assessment],
     perturbation: Perturbation,
+    sample: int,
     rng: np.random.Generator,
 ) -> Json:
-    cases: list[Case] = []
-    kept: list[int] = []
-    for row, record in enumerate(records):
-        text = perturbation.change(record.narrative, rng)
-        if text != record.narrative and 0 < len(text.strip()) <= MAX_NARRATIVE_CHARS:
-            # The labels are left behind: evidence offsets need not fit the changed text.
-            cases.append(Case.of_one(record.model_copy(update={"narrative": text, "evidence": None})))
-            kept.append(row)
-    after = model.assess(cases) if cases else []
-    was = np.array([before[row].stalking.flag for row in kept], dtype=bool)
-    now = np.array([answer.stalking.flag for answer in after], dtype=bool)
-    moved = [
-        abs(answer.stalking.probability - before[row].stalking.probability)
-        for row, answer in zip(kept, after, strict=True)
+    texts = _changed(records, order, perturbation, sample, rng)
+    new = [row for row in texts if row not in before]
+    before.update(zip(new, model.assess([Case.of_one(records[row]) for row in new]), strict=True))
+    # The labels are left behind: evidence offsets need not fit the changed text.
+    cases = [
+        Case.of_one(records[row].model_copy(update={"narrative": text, "evidence": None}))
+        for row, text in texts.items()
     ]
+    after = model.assess(cases)
+    was = np.array([before[row].stalking.flag for row in texts], dtype=bool)
+    now = np.array([answer.stalking.flag for answer in after], dtype=bool)
+    moved = np.array(
+        [
+            abs(answer.stalking.probability - before[row].stalking.probability)
+            for row, answer in zip(texts, after, strict=True)
+        ],
+        dtype=float,
+    )
+    flipped = np.flatnonzero(was != now)
+    rows = list(texts)
+    flips = rate(len(flipped), len(rows)).to_json_dict()
     return {
         "perturbation": perturbation.name,
+        "kind": perturbation.kind,
         "title": perturbation.title,
         "keeps_meaning": perturbation.keeps_meaning,
-        "flips": rate(int((was != now).sum()), len(kept)).to_json_dict(),
+        "n": len(rows),
+        "failures": flips,
+        "flips": flips,
         "flags_lost": share(~now, was).to_json_dict(),
         "flags_gained": share(now, ~was).to_json_dict(),
-        "median_change": float(np.median(moved)) if moved else None,
+        "mean_change": float(moved.mean()) if len(moved) else None,
+        "median_change": float(np.median(moved)) if len(moved) else None,
+        "examples": [
+            records[rows[i]].incident_id for i in flipped[np.argsort(-moved[flipped], kind="stable")][:EXAMPLES]
+        ],
+        "quoted": _quoted(perturbation, list(texts.values()), after),
     }
+
+
+def _quoted(perturbation: Perturbation, texts: Sequence[str], after: Sequence[Assessment]) -> Json | None:
+    """Of the texts that got sentences added: those where one is quoted as evidence of a present indicator."""
+    if perturbation.adds is None:
+        return None
+    sentences = wordings()["sentences"][perturbation.adds]
+    hits = 0
+    for text, answer in zip(texts, after, strict=True):
+        added = [(at, at + len(sentence)) for sentence in sentences if (at := text.find(sentence)) >= 0]
+        spans = [span for indicator in answer.indicators if indicator.present for span in indicator.evidence]
+        hits += any(span.start < end and start < span.end for span in spans for start, end in added)
+    return rate(hits, len(texts)).to_json_dict()

@@ -6,7 +6,7 @@ Input: labelled incidents and their assessments. Output: `Columns`, in memory on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from evaluation.answers import Answers
 from stalkscreen.errors import DataError
 from stalkscreen.metrics import Bools, Floats
-from stalkscreen.schema import Assessment, LabelledIncident
+from stalkscreen.schema import LabelledIncident
 from stalkscreen.taxonomy import Taxonomy
 
 Json = dict[str, Any]
 
 MAX_TITLE = 80
 """Characters of a recorded offence title that reach an output; a mapped column may hold more than a title."""
+
+FEW = 30
+"""Fewer records than this behind a rate: too few to compare. The labelling guide, section 10, asks for 30
+positives before it judges an indicator; with 30 a 95% interval is still about 30 points wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +65,22 @@ class Columns:
         return np.array([title is not None for title in self.recorded], dtype=bool)
 
 
-def check_aligned(
-    records: Sequence[LabelledIncident], assessments: Sequence[Assessment], whose: str = "the model"
-) -> None:
+def check_aligned(records: Sequence[LabelledIncident], answers: Answers, whose: str = "the model") -> None:
     """Refuse assessments that are not one for each record, in the same order.
 
     Raises:
         DataError: Their number, their ids or their order differ, or an id is repeated.
     """
-    if len(records) != len(assessments):
+    if len(records) != len(answers):
         raise DataError(
-            f"{len(records)} records but {len(assessments)} assessments by {whose}; give one for each record",
+            f"{len(records)} records but {len(answers)} assessments by {whose}; give one for each record",
             code="not_aligned",
         )
-    for row, (record, assessment) in enumerate(zip(records, assessments, strict=True)):
-        if record.incident_id != assessment.incident_id:
+    for row, (record, assessed) in enumerate(zip(records, answers.ids, strict=True)):
+        if record.incident_id != assessed:
             raise DataError(
-                f"row {row} is incident {record.incident_id} but its assessment by {whose} is of "
-                f"{assessment.incident_id}; give them in the same order",
+                f"row {row} is incident {record.incident_id} but its assessment by {whose} is of {assessed}; "
+                f"give them in the same order",
                 code="not_aligned",
                 row=row,
                 incident_id=record.incident_id,
@@ -112,7 +115,7 @@ def title_of(recorded_offence: str | None) -> str | None:
     return title[:MAX_TITLE] or None
 
 
-def read_columns(records: Sequence[LabelledIncident], assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Columns:
+def read_columns(records: Sequence[LabelledIncident], answers: Answers, taxonomy: Taxonomy) -> Columns:
     """Read the columns that most sections need. The two sequences must be aligned (`check_aligned`)."""
     titles = np.empty(len(records), dtype=object)
     strata = np.empty(len(records), dtype=object)
@@ -120,20 +123,12 @@ def read_columns(records: Sequence[LabelledIncident], assessments: Sequence[Asse
         titles[row] = title_of(record.recorded_offence)
         strata[row] = record.stratum
     is_stalking = {title: taxonomy.is_stalking_title(title) for title in set(titles) if title is not None}
-    answers = [assessment.stalking for assessment in assessments]
     return Columns(
         stalking=np.array([record.stalking for record in records], dtype=float),
-        probability=np.array([answer.probability for answer in answers], dtype=float),
-        flag=np.array([answer.flag for answer in answers], dtype=bool),
+        probability=answers.probability,
+        flag=answers.flag,
         recorded=titles,
         recorded_stalking=np.array([is_stalking.get(title, False) for title in titles], dtype=bool),
         stratum=strata,
         group=groups_of(records),
     )
-
-
-def flags_of(baselines: Mapping[str, Sequence[Assessment]]) -> dict[str, Bools]:
-    """`(n,)` flags of each baseline by name."""
-    return {
-        name: np.array([a.stalking.flag for a in assessments], dtype=bool) for name, assessments in baselines.items()
-    }

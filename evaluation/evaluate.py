@@ -11,22 +11,33 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from evaluation import labels
+from evaluation.answers import Answers, as_answers
 from evaluation.behaviour import contrast_pairs, invariance_pairs
-from evaluation.columns import Columns, Json, check_aligned, flags_of, read_columns
+from evaluation.columns import Columns, Json, check_aligned, read_columns
+from evaluation.comparison import comparison, others_of
 from evaluation.error_list import errors_csv, worst_errors
-from evaluation.misidentification import comparison, misidentification
-from evaluation.operating import ThresholdInfo, at_threshold, calibration_figures, threshold_table
-from evaluation.slices import presumption, slices
+from evaluation.misidentification import misidentification
+from evaluation.operating import (
+    LIVE_NEAR_MISS_SHARE,
+    REVIEW_MINUTES,
+    ThresholdInfo,
+    at_threshold,
+    calibration_figures,
+    score_bins,
+    threshold_table,
+)
+from evaluation.slices import presumption, slice_gaps, slices, worst_slice
 from stalkscreen.classifiers.base import Targets
 from stalkscreen.errors import ConfigError
-from stalkscreen.metrics import ranking, share
+from stalkscreen.metrics import share
+from stalkscreen.resampling import ranking
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 
@@ -92,22 +103,23 @@ class DatasetInfo:
 
 def evaluate(
     records: Sequence[LabelledIncident],
-    assessments: Sequence[Assessment],
+    assessments: Iterable[Assessment] | Answers,
     *,
     threshold: ThresholdInfo,
     dataset: DatasetInfo,
     seen_in_training: bool,
-    baselines: Mapping[str, Sequence[Assessment]] | None = None,
+    baselines: Mapping[str, Iterable[Assessment] | Answers] | None = None,
     daily_volume: int = DAILY_VOLUME,
     live_prevalence: float = LIVE_PREVALENCE,
-    perturbations: Sequence[Json] | None = None,
+    behaviour: Json | None = None,
+    earliness: Json | None = None,
     taxonomy: Taxonomy | None = None,
 ) -> Json:
     """Everything the report must show (contract, section 5), ready for JSON.
 
     Args:
         records: Labelled incidents.
-        assessments: The model's, one for each record and in the same order.
+        assessments: The model's, one for each record and in the same order; for many records as `Answers`.
         threshold: Where the model cuts.
         dataset: What the records are.
         seen_in_training: Whether any of the records helped to train the model that assessed it.
@@ -116,7 +128,8 @@ def evaluate(
             here.
         daily_volume: Records a day to work alerts out for.
         live_prevalence: Share of stalking among them, 0..1.
-        perturbations: Answer of `evaluation.behaviour.perturbation_tests`, when it was run.
+        behaviour: Answer of `evaluation.behaviour.behaviour_tests`, when it was run.
+        earliness: Answer of `evaluation.earliness.earliness`, when it was run.
         taxonomy: Label definitions; read from the package when not given.
 
     Returns:
@@ -129,43 +142,58 @@ def evaluate(
     if daily_volume < 1 or not 0 < live_prevalence < 1:
         raise ConfigError("daily_volume must be at least 1 and live_prevalence strictly between 0 and 1")
     taxonomy = taxonomy or load_taxonomy()
-    baselines = baselines or {}
-    check_aligned(records, assessments)
-    for name, others in baselines.items():
+    answers = as_answers(assessments, taxonomy)
+    against = {name: as_answers(others, taxonomy) for name, others in (baselines or {}).items()}
+    check_aligned(records, answers)
+    for name, others in against.items():
         check_aligned(records, others, f"the baseline {name}")
-    columns = read_columns(records, assessments, taxonomy)
+    columns = read_columns(records, answers, taxonomy)
     targets = Targets.of(records, taxonomy)
-    flags = flags_of(baselines)
-    scores = {
-        name: np.array([a.stalking.probability for a in others], dtype=float) for name, others in baselines.items()
-    }
+    parts = slices(records, columns)
+    gaps = slice_gaps(parts)
     return {
         "format": FORMAT,
         "dataset": _describe(records, columns, dataset, seen_in_training),
-        "model": _model(assessments, threshold),
-        "live": {"prevalence": live_prevalence, "daily_volume": daily_volume},
-        "misidentification": misidentification(columns, flags),
+        "model": _model(answers, threshold),
+        "live": {
+            "prevalence": live_prevalence,
+            "daily_volume": daily_volume,
+            "near_miss_share": LIVE_NEAR_MISS_SHARE,
+            "review_minutes": REVIEW_MINUTES,
+        },
+        "gates": None,
+        "misidentification": misidentification(
+            records, columns, {name: a.flag for name, a in against.items()}, taxonomy
+        ),
         "at_threshold": at_threshold(columns, live_prevalence, daily_volume),
         "thresholds": threshold_table(columns, threshold, live_prevalence, daily_volume),
+        "score_bins": score_bins(columns, threshold),
         "ranking": {
             key: estimate.to_json_dict()
             for key, estimate in ranking(columns.stalking, columns.probability, columns.group).items()
         },
-        "families": labels.families(columns, targets, assessments, taxonomy),
-        "tier": labels.tier(columns, targets, assessments),
-        "indicators": labels.indicators(targets, assessments, taxonomy),
-        "evidence": labels.evidence(records, assessments, targets, taxonomy),
-        "other_answers": labels.other_answers(columns, targets, assessments, taxonomy),
-        "slices": slices(records, columns),
+        "families": labels.families(columns, targets, answers, taxonomy),
+        "tier": labels.tier(columns, targets, answers),
+        "indicators": labels.indicators(targets, answers, taxonomy),
+        "evidence": labels.evidence(records, answers, targets, taxonomy),
+        "other_answers": labels.other_answers(columns, targets, answers),
+        "slices": parts,
+        "slice_gaps": gaps,
+        "worst_slice": worst_slice(parts),
+        "equalised": {
+            "prevalence": share(columns.positive, np.ones(len(records), dtype=bool)).value,
+            "threshold": threshold.review,
+        },
         "presumption": presumption(records, columns),
         "calibration": calibration_figures(columns, threshold),
         "behaviour": {
             "contrast": contrast_pairs(records, columns),
             "invariance": invariance_pairs(records, columns),
-            "perturbations": None if perturbations is None else list(perturbations),
+            **(behaviour or {"perturbations": None, "by_kind": None, "sample": None}),
         },
-        "errors": worst_errors(records, columns),
-        "comparison": comparison(columns, flags, scores, live_prevalence),
+        "errors": worst_errors(records, columns, answers, threshold.review, taxonomy),
+        "comparison": comparison(answers.ids, columns, others_of(columns, against), live_prevalence),
+        "earliness": earliness,
         "limits": [
             *([SEEN_LIMIT] if seen_in_training else []),
             *([SYNTHETIC_LIMIT] if dataset.synthetic else []),
@@ -213,14 +241,14 @@ def _describe(
     }
 
 
-def _model(assessments: Sequence[Assessment], threshold: ThresholdInfo) -> Json:
-    stamps = {id(a.model): a.model for a in assessments}.values()
+def _model(answers: Answers, threshold: ThresholdInfo) -> Json:
+    versions, kinds, label_versions, data_hashes = zip(*answers.stamps, strict=True) if answers.stamps else ((),) * 4
     return {
         "name": "stalkscreen",
-        "versions": sorted({stamp.version for stamp in stamps}),
-        "kinds": sorted({stamp.kind for stamp in stamps}),
-        "label_versions": sorted({stamp.label_version for stamp in stamps}),
-        "data_hashes": sorted({stamp.data_hash for stamp in stamps}),
+        "versions": sorted(set(versions)),
+        "kinds": sorted(set(kinds)),
+        "label_versions": sorted(set(label_versions)),
+        "data_hashes": sorted(set(data_hashes)),
         "threshold": {
             "review": threshold.review,
             "high": threshold.high,
@@ -233,11 +261,13 @@ def _model(assessments: Sequence[Assessment], threshold: ThresholdInfo) -> Json:
 def write(
     metrics: Json,
     records: Sequence[LabelledIncident],
-    assessments: Sequence[Assessment],
+    assessments: Iterable[Assessment] | Answers,
     out: Path,
     *,
+    baselines: Mapping[str, Iterable[Assessment] | Answers] | None = None,
     gates: Sequence[Json] | None = None,
     further_parts: Sequence[Json] = (),
+    with_text: bool = False,
 ) -> None:
     """Write `metrics.json`, `errors.csv` and `report.html` into `out`.
 
@@ -249,8 +279,11 @@ def write(
         records: Labelled incidents.
         assessments: The model's.
         out: Folder; made when missing.
+        baselines: The same as `evaluate` was given, so that `errors.csv` says who is newly missed against whom.
         gates: Results of the release gates to show, each `name`, `status` and `sentence`.
         further_parts: Metrics of other sets to show in the same report, under headings of their own.
+        with_text: Put the narratives of the listed errors into `report.html`, which then says so on every page;
+            no other file ever holds any.
 
     Raises:
         ConfigError: `out` exists and is not a folder.
@@ -261,11 +294,22 @@ def write(
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file; give a folder", file=str(out))
-    check_aligned(records, assessments)
+    taxonomy = load_taxonomy()
+    answers = as_answers(assessments, taxonomy)
+    check_aligned(records, answers)
+    others = others_of(
+        read_columns(records, answers, taxonomy),
+        {name: as_answers(given, taxonomy) for name, given in (baselines or {}).items()},
+    )
     files = {
         "metrics.json": json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        "errors.csv": errors_csv(records, assessments, metrics["model"]["threshold"]["review"]),
-        "report.html": render_report([metrics, *further_parts], metrics["model"], gates),
+        "errors.csv": errors_csv(records, answers, metrics["model"]["threshold"]["review"], others),
+        "report.html": render_report(
+            [metrics, *further_parts],
+            metrics["model"],
+            gates,
+            texts={record.incident_id: record.narrative for record in records} if with_text else None,
+        ),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,49 +89,99 @@ class Gates(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """Outcome of one gate, with a sentence for people."""
+    """Outcome of one gate, with a sentence for people.
+
+    Attributes:
+        name: As in `gates.toml`; `released` for the comparison with the released model.
+        status: `not_applicable` is not a pass.
+        sentence: What was found and what was wanted.
+        title: What is limited.
+        value: The figure, or None when it was not measured.
+        limit: The limit on it.
+        direction: Whether the limit is the lowest or the highest allowed.
+        reason: Why this limit.
+    """
 
     name: str
     status: Literal["pass", "fail", "not_applicable"]
     sentence: str
+    title: str = ""
+    value: float | None = None
+    limit: float | None = None
+    direction: Literal["at_least", "at_most"] | None = None
+    reason: str = ""
 
-    def to_json_dict(self) -> dict[str, str]:
+    def to_json_dict(self) -> dict[str, Any]:
         """As the report shows it."""
         return asdict(self)
 
 
+def summary(results: Sequence[GateResult]) -> dict[str, Any]:
+    """The block `gates` of `metrics.json`: how many passed, failed and could not be applied, and each result."""
+    counts = Counter(result.status for result in results)
+    return {
+        "passed": counts["pass"],
+        "failed": counts["fail"],
+        "not_applicable": counts["not_applicable"],
+        "results": [result.to_json_dict() for result in results],
+    }
+
+
+NAMES = ("baseline", "perturbation", "slice", "way", "indicator")
+"""Keys by which a step of a path picks an entry of a list, such as `comparison.keyword`."""
+
+
 def look_up(metrics: Mapping[str, Any], path: str) -> float | None:
-    """The figure at a dotted path; None when any step is missing or null."""
+    """The figure at a dotted path; None when any step is missing or null. In a list, a step is an entry's name."""
     value: Any = metrics
     for step in path.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
+        if isinstance(value, list):
+            value = next((entry for entry in value if step in (entry.get(name) for name in NAMES)), None)
+        else:
+            value = value.get(step) if isinstance(value, Mapping) else None
     return float(value) if isinstance(value, int | float) else None
 
 
 def run_gates(
-    metrics: Mapping[str, Any], scores: Mapping[str, tuple[int, float]], released: Path | None, gates: Gates
+    metrics: Mapping[str, Any],
+    scores: Mapping[str, tuple[int, float]] | None,
+    released: Path | None,
+    gates: Gates,
 ) -> list[GateResult]:
     """Apply every gate.
 
     Args:
-        metrics: Cross-validated figures of the candidate.
-        scores: Its out-of-fold scores, see `read_scores`.
+        metrics: Figures of the candidate; cross-validated where a release is decided.
+        scores: Its out-of-fold scores, see `read_scores`; None compares by the figures alone, that is with the
+            released model where `metrics` holds that comparison.
         released: Folder of the released model, or None.
         gates: See `Gates.read`.
     """
-    results = []
-    for gate in gates.gate:
-        value = look_up(metrics, gate.figure)
-        limit = gate.at_least if gate.at_least is not None else gate.at_most
-        assert limit is not None
-        wanted = f"at {'least' if gate.at_least is not None else 'most'} {limit:g} is needed"
-        if value is None:
-            results.append(GateResult(gate.name, "not_applicable", f"{gate.title}: not measured here; {wanted}."))
-            continue
-        holds = value >= limit if gate.at_least is not None else value <= limit
-        sentence = f"{gate.title} is {value:.3f}; {wanted}." + ("" if holds else f" {gate.reason}")
-        results.append(GateResult(gate.name, "pass" if holds else "fail", sentence))
-    return [*results, _against_released(scores, released, gates.released)]
+    results = [_applied(gate, metrics) for gate in gates.gate]
+    rule = gates.released
+    results.append(_compared(metrics, rule) if scores is None else _against_released(scores, released, rule))
+    if metrics.get("dataset", {}).get("seen_in_training"):
+        said = "The model was trained on these records, so nothing here can pass: "
+        results = [replace(r, status="not_applicable", sentence=said + r.sentence) for r in results]
+    return results
+
+
+def _applied(gate: Gate, metrics: Mapping[str, Any]) -> GateResult:
+    value = look_up(metrics, gate.figure)
+    direction: Literal["at_least", "at_most"] = "at_least" if gate.at_least is not None else "at_most"
+    limit = gate.at_least if gate.at_least is not None else gate.at_most
+    assert limit is not None
+    wanted = f"at {direction[3:]} {limit:g} is needed"
+    if value is None:
+        status: Literal["pass", "fail", "not_applicable"] = "not_applicable"
+        sentence = f"{gate.title}: not measured here; {wanted}."
+    else:
+        status = "pass" if (value >= limit if direction == "at_least" else value <= limit) else "fail"
+        sentence = f"{gate.title} is {value:.3f}; {wanted}." + ("" if status == "pass" else f" {gate.reason}")
+    sample = (metrics.get("behaviour") or {}).get("sample") or {}
+    if value is not None and gate.figure.startswith("behaviour.by_kind") and sample.get("seen_in_training"):
+        status, sentence = "not_applicable", f"The model was trained on these texts, so this cannot pass: {sentence}"
+    return GateResult(gate.name, status, sentence, gate.title, value, limit, direction, gate.reason)
 
 
 def compare_with_released(
@@ -162,26 +213,50 @@ def is_better(scores: Mapping[str, tuple[int, float]], released: Path | None, ga
     return found is not None and found[0] - found[1] >= gates.released.better_by
 
 
+RELEASED_TITLE = "Recall against the released model"
+
+
+def _released_result(
+    status: Literal["pass", "fail", "not_applicable"], sentence: str, rule: ReleasedGate
+) -> GateResult:
+    return GateResult("released", status, sentence, RELEASED_TITLE, None, -rule.tolerance, "at_least", rule.reason)
+
+
 def _against_released(scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate) -> GateResult:
-    name = "released"
     if released is None:
-        return GateResult(name, "not_applicable", "No model is released yet; there is nothing to compare with.")
+        return _released_result("not_applicable", "No model is released yet; there is nothing to compare with.", rule)
     found = compare_with_released(scores, released, rule)
     if found is None:
-        return GateResult(
-            name,
-            "not_applicable",
-            f"The released model scored too few of these records out of fold (at least {rule.min_common} are needed).",
-        )
+        few = f"The released model scored too few of these records out of fold (at least {rule.min_common} are needed)."
+        return _released_result("not_applicable", few, rule)
     new, old, rows = found
     sentence = (
         f"On {rows:,} records both scored out of fold, recall where {rule.false_flag:.0%} of all else is flagged is "
         f"{new:.3f}, the released model's {old:.3f}; a loss of up to {rule.tolerance:g} passes."
     )
-    return GateResult(name, "pass" if new >= old - rule.tolerance else "fail", sentence)
+    passed = new >= old - rule.tolerance
+    return replace(_released_result("pass" if passed else "fail", sentence, rule), value=new - old)
 
 
-def write_scores(records: Sequence[LabelledIncident], assessments: Sequence[Assessment], path: Path) -> None:
+def _compared(metrics: Mapping[str, Any], rule: ReleasedGate) -> GateResult:
+    """The same from the paired differences of one set of figures (recall where 5% of all else is flagged)."""
+    found = next((row for row in metrics.get("comparison", ()) if row["baseline"] == "released"), None)
+    gap = None if found is None else found["paired"]["recall_at_5_percent"]["value"]
+    if found is None or gap is None:
+        return _released_result("not_applicable", "The released model was not compared on these records.", rule)
+    if found["rows"] < rule.min_common:
+        few = f"Only {found['rows']:,} records to compare the released model on; {rule.min_common} are needed."
+        return _released_result("not_applicable", few, rule)
+    low, high = found["paired"]["recall_at_5_percent"]["low"], found["paired"]["recall_at_5_percent"]["high"]
+    sentence = (
+        f"On {found['rows']:,} records, recall where 5% of all else is flagged is {gap:+.3f} against the released model"
+        + ("" if low is None or high is None else f" (95% interval {low:+.3f} to {high:+.3f})")
+        + f"; a loss of up to {rule.tolerance:g} passes."
+    )
+    return replace(_released_result("pass" if gap >= -rule.tolerance else "fail", sentence, rule), value=gap)
+
+
+def write_scores(records: Sequence[LabelledIncident], assessments: Iterable[Assessment], path: Path) -> None:
     """Write out-of-fold scores: ids, labels and probabilities, no text."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

@@ -12,24 +12,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evaluation.answers import FOUR, TIER_HINTS, Answers, Places
 from evaluation.columns import Columns, Json
 from stalkscreen.classifiers.base import Targets
-from stalkscreen.metrics import ranking, rate, share
-from stalkscreen.schema import Assessment, LabelledIncident
+from stalkscreen.metrics import rate, share
+from stalkscreen.resampling import ranking
+from stalkscreen.schema import LabelledIncident
 from stalkscreen.taxonomy import Taxonomy
 
-TIER_HINTS = ("s2A", "s4A", "unclear", "not_applicable")
 _TOKEN = re.compile(r"\S+")
 
 
-def families(columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
+def families(columns: Columns, targets: Targets, answers: Answers, taxonomy: Taxonomy) -> Json:
     """Confusion matrix of the nine families (rows: truth, columns: likeliest), and each one's flags."""
     names = list(taxonomy.family_names)
     titles = {family.name: family.title for family in taxonomy.families}
-    place = {name: i for i, name in enumerate(names)}
     known = ~np.isnan(targets.family)
     truth = targets.family[known].astype(int)
-    top = np.array([place[a.offence_family.top] for a in assessments], dtype=int)[known]
+    top = answers.family[known]
     matrix = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(matrix, (truth, top), 1)
     flag = columns.flag[known]
@@ -53,15 +53,14 @@ def families(columns: Columns, targets: Targets, assessments: Sequence[Assessmen
     }
 
 
-def tier(columns: Columns, targets: Targets, assessments: Sequence[Assessment]) -> Json:
+def tier(columns: Columns, targets: Targets, answers: Answers) -> Json:
     """Section 2A against 4A on true stalking whose tier is labelled: matrix, agreement and ranking."""
     known = ~np.isnan(targets.tier_s4a)
     truth = targets.tier_s4a[known].astype(int)
-    hints = np.array([TIER_HINTS.index(a.tier.hint) for a in assessments], dtype=int)[known]
+    hints = answers.tier[known]
     matrix = np.zeros((2, len(TIER_HINTS)), dtype=int)
     np.add.at(matrix, (truth, hints), 1)
-    scores = np.array([a.tier.probability_s4A for a in assessments], dtype=float)
-    auc = ranking(targets.tier_s4a, scores, columns.group)["auc"]
+    auc = ranking(targets.tier_s4a, answers.s4a, columns.group)["auc"]
     return {
         "known": int(known.sum()),
         "hints": list(TIER_HINTS),
@@ -71,31 +70,18 @@ def tier(columns: Columns, targets: Targets, assessments: Sequence[Assessment]) 
     }
 
 
-def indicators(targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
+def indicators(targets: Targets, answers: Answers, taxonomy: Taxonomy) -> Json:
     """Precision, recall and support of each indicator over the records where its label is known.
 
     An indicator that the model does not have is `covered: false` and has no rates.
     """
     names = taxonomy.indicator_names
-    place = {name: i for i, name in enumerate(names)}
-    present = np.zeros((len(assessments), len(names)), dtype=bool)
-    covered: set[str] = set()
-    titles: dict[str, str] = {}
-    for row, assessment in enumerate(assessments):
-        for answer in assessment.indicators:
-            column = place.get(answer.name)
-            if column is None:
-                continue
-            if answer.name not in covered:
-                covered.add(answer.name)
-                titles[answer.name] = answer.title
-            present[row, column] = answer.present
     each: list[Json] = []
     totals = np.zeros(3, dtype=int)
     recalls: list[float] = []
     for i, name in enumerate(names):
         truth = targets.indicators[:, i]
-        said, is_covered = present[:, i], name in covered
+        said, is_covered = answers.present[:, i], name in answers.titles
         known = ~np.isnan(truth)
         counted = known if is_covered else np.zeros_like(known)
         recall, precision = share(said, counted & (truth == 1)), share(truth == 1, counted & said)
@@ -105,7 +91,7 @@ def indicators(targets: Targets, assessments: Sequence[Assessment], taxonomy: Ta
         each.append(
             {
                 "indicator": name,
-                "title": titles.get(name, name.replace("_", " ").capitalize()),
+                "title": answers.titles.get(name, name.replace("_", " ").capitalize()),
                 "covered": is_covered,
                 "known": int(known.sum()),
                 "support": int((truth == 1).sum()),
@@ -128,6 +114,13 @@ def _overlaps(start: int, end: int, spans: Sequence[tuple[int, int]]) -> bool:
     return any(start < other_end and other_start < end for other_start, other_end in spans)
 
 
+def _by_indicator(quoted: Places, names: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for indicator, start, end in quoted.tolist():
+        spans.setdefault(names[indicator], []).append((start, end))
+    return spans
+
+
 def _tokens_under(spans: Sequence[tuple[int, int]], starts: list[int], ends: list[int]) -> set[int]:
     covered: set[int] = set()
     for start, end in spans:
@@ -137,7 +130,7 @@ def _tokens_under(spans: Sequence[tuple[int, int]], starts: list[int], ends: lis
 
 def evidence(
     records: Sequence[LabelledIncident],
-    assessments: Sequence[Assessment],
+    answers: Answers,
     targets: Targets,
     taxonomy: Taxonomy,
 ) -> Json:
@@ -150,13 +143,14 @@ def evidence(
     """
     found = marked = both = predicted = true = records_used = 0
     turned: dict[str, list[int]] = {"negated": [0, 0, 0], "other_person": [0, 0, 0]}
-    place = {name: i for i, name in enumerate(taxonomy.indicator_names)}
-    for row, (record, assessment) in enumerate(zip(records, assessments, strict=True)):
+    names = taxonomy.indicator_names
+    place = {name: i for i, name in enumerate(names)}
+    for row, record in enumerate(records):
         if record.evidence is None:
             continue
         records_used += 1
-        quoted = {a.name: [(s.start, s.end) for s in a.evidence] for a in assessment.indicators if a.present}
-        against = [(s.start, s.end) for s in assessment.against]
+        quoted = _by_indicator(answers.quoted_in(row), names)
+        against = [(int(start), int(end)) for start, end in answers.against_in(row)]
         marked_of: dict[str, list[tuple[int, int]]] = {}
         for span in record.evidence:
             if span.status == "present":
@@ -195,20 +189,15 @@ def evidence(
     }
 
 
-def other_answers(columns: Columns, targets: Targets, assessments: Sequence[Assessment], taxonomy: Taxonomy) -> Json:
+def other_answers(columns: Columns, targets: Targets, answers: Answers) -> Json:
     """History check (rates of the flag), FOUR, domestic and cyber (ranking), relationship (share right)."""
-    advised = np.array([a.stalking.history_check for a in assessments], dtype=bool)
-    history = targets.history_check
+    advised, history = answers.history_check, targets.history_check
     ranked: list[Json] = []
-    for title, truth, scores in (
-        ("FOUR: fixated", targets.four[:, 0], [a.four.fixated for a in assessments]),
-        ("FOUR: obsessive", targets.four[:, 1], [a.four.obsessive for a in assessments]),
-        ("FOUR: unwanted", targets.four[:, 2], [a.four.unwanted for a in assessments]),
-        ("FOUR: repeated", targets.four[:, 3], [a.four.repeated for a in assessments]),
-        ("Domestic", targets.domestic, [a.context.domestic for a in assessments]),
-        ("Cyber", targets.cyber, [a.context.cyber for a in assessments]),
+    for title, truth, score in (
+        *((f"FOUR: {name}", targets.four[:, i], answers.four[:, i]) for i, name in enumerate(FOUR)),
+        ("Domestic", targets.domestic, answers.domestic),
+        ("Cyber", targets.cyber, answers.cyber),
     ):
-        score = np.array(scores, dtype=float)
         ranked.append(
             {
                 "title": title,
@@ -218,13 +207,13 @@ def other_answers(columns: Columns, targets: Targets, assessments: Sequence[Asse
                 "right_at_half": share((score >= 0.5) == (truth == 1), ~np.isnan(truth)).to_json_dict(),
             }
         )
-    place = {name: i for i, name in enumerate(taxonomy.relationships)}
-    said = np.array([place[a.context.relationship] for a in assessments], dtype=float)
     return {
         "history_check": {
             "recall": share(advised, history == 1).to_json_dict(),
             "precision": share(history == 1, advised & ~np.isnan(history)).to_json_dict(),
         },
         "ranked": ranked,
-        "relationship_right": share(said == targets.relationship, ~np.isnan(targets.relationship)).to_json_dict(),
+        "relationship_right": share(
+            answers.relationship == targets.relationship, ~np.isnan(targets.relationship)
+        ).to_json_dict(),
     }

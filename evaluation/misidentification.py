@@ -1,28 +1,22 @@
 """Section 1 of the report: who misses stalking, and who calls other matters stalking, on the same records.
 
-Input: `Columns` and the flags of baselines. Output: plain JSON figures. "Not recorded" is counted by itself:
+Input: labelled incidents, `Columns` and the flags of baselines. Output: plain JSON figures. "Not recorded" is counted by itself:
 a record without a recorded offence says nothing about the force's recording, so it is in no rate of the
 force's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from evaluation.columns import Columns, Json
-from stalkscreen.metrics import (
-    Bools,
-    Floats,
-    grouped_rate,
-    mcnemar,
-    precision_at,
-    ranking,
-    rates,
-    recall_at_false_flag,
-    share,
-)
+from evaluation.flows import flows
+from stalkscreen.metrics import Bools, share
+from stalkscreen.resampling import grouped_rate
+from stalkscreen.schema import LabelledIncident
+from stalkscreen.taxonomy import Taxonomy
 
 MAX_TITLES = 25
 """Recorded offences listed by name; rarer ones are added up under `OTHER_TITLES`."""
@@ -49,7 +43,9 @@ def _way(name: str, columns: Columns, called_stalking: Bools, rows: Bools) -> Js
     }
 
 
-def misidentification(columns: Columns, baseline_flags: Mapping[str, Bools]) -> Json:
+def misidentification(
+    records: Sequence[LabelledIncident], columns: Columns, baseline_flags: Mapping[str, Bools], taxonomy: Taxonomy
+) -> Json:
     """The share of true stalking missed, and of other matters called stalking, by each way of deciding.
 
     `same_rows` holds the records with a recorded offence, so that all ways are judged on the same ones;
@@ -85,6 +81,8 @@ def misidentification(columns: Columns, baseline_flags: Mapping[str, Bools]) -> 
             "truly_stalking": share(columns.positive, possible).to_json_dict(),
         },
         "by_recorded_offence": by_recorded_offence(columns),
+        "not_recorded_row": None if has.all() else _title_row("not recorded", columns, ~has),
+        **flows(records, columns, taxonomy),
     }
 
 
@@ -102,86 +100,14 @@ def by_recorded_offence(columns: Columns) -> list[Json]:
 
 
 def _title_row(title: str, columns: Columns, rows: Bools) -> Json:
+    wrongly = columns.positive & columns.has_recorded & ~columns.recorded_stalking
     return {
         "recorded_offence": title,
         "stalking_title": bool(columns.recorded_stalking[rows].all()),
         "rows": int(rows.sum()),
         "truly_stalking": share(columns.positive, rows).to_json_dict(),
+        "recovered": int((rows & wrongly & columns.flag).sum()),
+        "newly_lost": int((rows & columns.positive & columns.recorded_stalking & ~columns.flag).sum()),
         "recall": share(columns.flag, rows & columns.positive).to_json_dict(),
         "false_flag": share(columns.flag, rows & ~columns.positive).to_json_dict(),
-    }
-
-
-BASELINE_TITLES = {"keyword": "Keyword baseline", "released": "Released model", "recorded": "As recorded"}
-"""Titles of baselines by name; any other baseline is shown by its own name."""
-
-
-def comparison(
-    columns: Columns,
-    baseline_flags: Mapping[str, Bools],
-    baseline_probabilities: Mapping[str, Floats],
-    live_prevalence: float,
-) -> list[Json]:
-    """The model against each baseline, and against what was recorded, on the records both judge.
-
-    Every row carries both judges' rates and exact McNemar tests on their paired errors: on all records, on
-    true stalking (missed) and on the rest (wrongly flagged).
-    """
-    everything = np.ones(len(columns.flag), dtype=bool)
-    out = []
-    if columns.has_recorded.any():
-        out.append(_against("recorded", columns, columns.recorded_stalking, columns.has_recorded, live_prevalence))
-    for name, flags in baseline_flags.items():
-        row = _against(name, columns, flags, everything, live_prevalence)
-        scores = baseline_probabilities[name]
-        row["ranking"] = {
-            key: estimate.to_json_dict() for key, estimate in ranking(columns.stalking, scores, columns.group).items()
-        }
-        allowed = share(columns.flag, ~columns.positive).value
-        if allowed is not None:
-            row["recall_at_the_models_false_flag"] = recall_at_false_flag(columns.stalking, scores, allowed)[
-                1
-            ].to_json_dict()
-        out.append(row)
-    return out
-
-
-def _judge(columns: Columns, flags: Bools, rows: Bools, live_prevalence: float) -> Json:
-    yes, no = columns.positive & rows, ~columns.positive & rows
-    found = rates(
-        int((flags & yes).sum()), int((flags & no).sum()), int((~flags & no).sum()), int((~flags & yes).sum())
-    )
-    recall, false_flag = found["recall"].value, found["false_flag"].value
-    known = recall is not None and false_flag is not None
-    return {
-        **{key: value.to_json_dict() for key, value in found.items()},
-        "precision_at_live": precision_at(recall or 0.0, false_flag or 0.0, live_prevalence) if known else None,
-    }
-
-
-def _against(name: str, columns: Columns, flags: Bools, rows: Bools, live_prevalence: float) -> Json:
-    tests: Json = {}
-    for key, among in (
-        ("all", rows),
-        ("stalking", rows & columns.positive),
-        ("not_stalking", rows & ~columns.positive),
-    ):
-        model_wrong = (columns.flag != columns.positive)[among]
-        other_wrong = (flags != columns.positive)[among]
-        test = mcnemar(model_wrong, other_wrong)
-        tests[key] = {
-            "rows": int(among.sum()),
-            "only_model_wrong": test.only_first_wrong,
-            "only_baseline_wrong": test.only_second_wrong,
-            "p_value": test.p_value,
-        }
-    return {
-        "baseline": name,
-        "title": BASELINE_TITLES.get(name, name),
-        "rows": int(rows.sum()),
-        "model": _judge(columns, columns.flag, rows, live_prevalence),
-        "other": _judge(columns, flags, rows, live_prevalence),
-        "mcnemar": tests,
-        "ranking": None,
-        "recall_at_the_models_false_flag": None,
     }

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluation.columns import Columns, Json
+from stalkscreen.calibration import calibration
 from stalkscreen.metrics import (
     Rate,
     TruthTable,
-    calibration,
     live_figures,
     rates,
     share,
@@ -29,6 +29,14 @@ instead of it."""
 
 GRID = tuple(round(0.01 * step, 2) for step in range(1, 100))
 """Thresholds of the table beside the model's own."""
+
+
+REVIEW_MINUTES = 5.0
+"""Minutes a reviewer spends on one alert: an assumption for the page's control, to be set by the force; not measured."""
+
+QUANTILES = 150
+"""Further bin edges at the scores of stalking, and as many in the upper quarter of what is not, where alerts come
+from. With the hundredths there are at most 404 edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,37 @@ def threshold_table(
     cuts = [(at, "") for at in GRID if at not in (threshold.review, threshold.high)]
     cuts += [(threshold.review, "review"), (threshold.high, "high")]
     return [_threshold_row(table, at, use, live_prevalence, daily_volume) for at, use in sorted(cuts)]
+
+
+def score_bins(columns: Columns, threshold: ThresholdInfo) -> Json:
+    """Counts by score from which recall, precision and alerts at any edge can be had exactly, without a record.
+
+    Bin `i` holds scores from `edges[i]` up to, not including, `edges[i + 1]`; the last one also 1. Records without a
+    stratum are counted as `unknown`.
+    """
+    p = columns.probability
+    levels = np.linspace(0, 1, QUANTILES)
+    edges = {0.0, 1.0, *GRID, threshold.review, threshold.high}
+    for scores, shares in ((p[columns.positive], levels), (p[~columns.positive], 0.75 + levels / 4)):
+        if len(scores):
+            edges |= {round(float(score), 6) for score in np.quantile(scores, shares, method="lower")}
+    rising = np.array(sorted(edges))
+    place = np.minimum(np.searchsorted(rising, p, side="right") - 1, len(rising) - 2)
+    names = np.array(["unknown" if name is None else name for name in columns.stratum], dtype=object)
+    counts = []
+    for name in ("stalking", "near_miss", "ordinary", "unknown"):
+        for truth, rows in ((True, columns.positive), (False, ~columns.positive)):
+            inside = (names == name) & rows
+            if inside.any():
+                n = np.bincount(place[inside], minlength=len(rising) - 1)
+                counts.append({"stratum": name, "stalking": truth, "n": n.tolist()})
+    return {
+        "edges": rising.tolist(),
+        "review": int(np.searchsorted(rising, threshold.review)),
+        "high": int(np.searchsorted(rising, threshold.high)),
+        "counts": counts,
+        "agrees_with_flags": bool(np.array_equal(p >= threshold.review, columns.flag)),
+    }
 
 
 def calibration_figures(columns: Columns, threshold: ThresholdInfo) -> Json:

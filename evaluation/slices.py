@@ -15,13 +15,9 @@ from datetime import date
 
 import numpy as np
 
-from evaluation.columns import Columns, Json, title_of
-from stalkscreen.metrics import Bools, Rate, difference_interval, share
+from evaluation.columns import FEW, Columns, Json, title_of
+from stalkscreen.metrics import Bools, Rate, difference_interval, precision_at, share
 from stalkscreen.schema import LabelledIncident
-
-FEW = 30
-"""Fewer records than this behind a rate: too few to compare. The labelling guide, section 10, asks for 30
-positives before it judges an indicator; with 30 a 95% interval is still about 30 points wide."""
 
 MAX_VALUES = 15
 """Parts of a slice shown by name; rarer ones are added up under `OTHER`."""
@@ -34,6 +30,16 @@ PRINCIPAL_CRIME = date(2023, 5, 1)
 principal crime rule of May 2023. Recorded offences on either side of them are not comparable."""
 
 ERAS = ("before April 2020", "April 2020 to April 2023", "May 2023 onwards")
+ERA_NOTE = (
+    "Recording rules changed: from April 2020 conduct of a former partner is presumed to be stalking, and from May 2023 "
+    "one principal crime stands for several reported together, which can hide stalking. What was recorded must not be "
+    "compared across these dates (docs/reference/domain-facts.md, section 2)."
+)
+PEOPLE_NOTE = "Known for synthetic records only, from the sheet the text was written to. Never an input of the model."
+
+MAX_GAPS = 30
+"""Largest gaps listed over all slices."""
+
 WORD_BANDS = ((50, "up to 50 words"), (120, "51 to 120 words"), (250, "121 to 250 words"))
 LONGEST_BAND = "over 250 words"
 
@@ -47,12 +53,17 @@ class Slice:
         title: Heading in the report.
         value: The part a record belongs to, or None when unknown.
         order: Parts in the order shown; those not named follow by size.
+        note: What must be known to read it; empty otherwise.
+        compared: False where parts differ by what they are (a kind of record, a recorded title), so that a
+            difference between them is no unequal service.
     """
 
     name: str
     title: str
     value: Callable[[LabelledIncident], str | None]
     order: tuple[str, ...] = ()
+    note: str = ""
+    compared: bool = True
 
 
 def _yes_no(value: bool | None, yes: str, no: str) -> str | None:
@@ -61,6 +72,12 @@ def _yes_no(value: bool | None, yes: str, no: str) -> str | None:
 
 def _words(name: str | None) -> str | None:
     return None if name is None else name.replace("_", " ")
+
+
+def _said_of(record: LabelledIncident, person: str, what: str) -> str | None:
+    about = (record.people or {}).get(person)
+    value = about.get(what) if isinstance(about, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _recorded_on(record: LabelledIncident) -> date | None:
@@ -98,15 +115,18 @@ SLICES: tuple[Slice, ...] = (
         _length_band,
         (*(name for _, name in WORD_BANDS), LONGEST_BAND),
     ),
-    Slice("recorded_offence", "Recorded offence", lambda r: title_of(r.recorded_offence)),
+    Slice("victim_sex", "Sex of the victim", lambda r: _said_of(r, "victim", "sex"), note=PEOPLE_NOTE),
+    Slice("suspect_sex", "Sex of the suspect", lambda r: _said_of(r, "suspect", "sex"), note=PEOPLE_NOTE),
+    Slice("recorded_offence", "Recorded offence", lambda r: title_of(r.recorded_offence), compared=False),
     Slice("year", "Year reported", _year),
-    Slice("era", "Recording rules at the time", era, ERAS),
+    Slice("era", "Recording rules at the time", era, ERAS, ERA_NOTE),
     Slice(
         "basis",
         "Stalking by behaviour or by the ex-partner presumption only",
         lambda r: _words(r.stalking_basis) if r.stalking else None,
+        compared=False,
     ),
-    Slice("stratum", "Kind of record sampled", lambda r: _words(r.stratum)),
+    Slice("stratum", "Kind of record sampled", lambda r: _words(r.stratum), compared=False),
     Slice("writer", "Writer of the narrative", lambda r: r.writer),
 )
 """Every slice, in the order of the report."""
@@ -123,20 +143,43 @@ def _gap(part: Rate, rest: Rate, *, worse_is_lower: bool) -> str:
     return "gap" if (high < 0 if worse_is_lower else low > 0) else "none"
 
 
+def _difference(part: Rate, rest: Rate) -> Json:
+    interval = difference_interval(part, rest)
+    if interval is None or part.value is None or rest.value is None:
+        return {"value": None, "low": None, "high": None}
+    return {"value": part.value - rest.value, "low": interval[0], "high": interval[1]}
+
+
+def _equalised(recall: Rate, false: Rate, prevalence: float) -> Json:
+    """Precision if the part had the whole set's prevalence; the ends take both intervals at once."""
+    if recall.value is None or false.value is None:
+        return {"value": None, "low": None, "high": None}
+    return {
+        "value": precision_at(recall.value, false.value, prevalence),
+        "low": precision_at(recall.low or 0.0, false.high or 0.0, prevalence),
+        "high": precision_at(recall.high or 0.0, false.low or 0.0, prevalence),
+    }
+
+
 def _part(value: str, inside: Bools, known: Bools, columns: Columns) -> Json:
     rest = known & ~inside
-    yes, no = columns.positive, ~columns.positive
+    yes, no, has = columns.positive, ~columns.positive, columns.has_recorded
     recall, rest_recall = share(columns.flag, inside & yes), share(columns.flag, rest & yes)
     false, rest_false = share(columns.flag, inside & no), share(columns.flag, rest & no)
-    has = columns.has_recorded
     return {
         "value": value,
         "rows": int(inside.sum()),
         "stalking": int((inside & yes).sum()),
+        "few": min(recall.of, false.of) < FEW,
         "recall": recall.to_json_dict(),
         "false_flag": false.to_json_dict(),
         "precision": share(yes, inside & columns.flag).to_json_dict(),
+        "precision_equalised": _equalised(recall, false, float(columns.stalking.mean())),
         "missed_as_recorded": share(~columns.recorded_stalking, inside & yes & has).to_json_dict(),
+        "rest_recall": rest_recall.to_json_dict(),
+        "rest_false_flag": rest_false.to_json_dict(),
+        "recall_difference": _difference(recall, rest_recall),
+        "false_flag_difference": _difference(false, rest_false),
         "recall_gap": _gap(recall, rest_recall, worse_is_lower=True),
         "false_flag_gap": _gap(false, rest_false, worse_is_lower=False),
     }
@@ -158,6 +201,7 @@ def _one(division: Slice, records: Sequence[LabelledIncident], columns: Columns)
     return {
         "slice": division.name,
         "title": division.title,
+        "note": division.note,
         "unknown": int((~known).sum()),
         "values": len(counts),
         "parts": parts,
@@ -174,6 +218,60 @@ def slices(records: Sequence[LabelledIncident], columns: Columns, divisions: Seq
     return [_one(division, records, columns) for division in divisions]
 
 
+def slice_gaps(found: Sequence[Json], divisions: Sequence[Slice] = SLICES) -> list[Json]:
+    """Parts worse than the rest of their slice, largest disadvantage first, those with enough records before any other.
+
+    Only slices that are `compared` take part; a part's own gap says whether it is beyond chance.
+    """
+    compared = {division.name for division in divisions if division.compared}
+    gaps = []
+    for division in found:
+        if division["slice"] not in compared or len(division["parts"]) < 2:
+            continue
+        for part in division["parts"]:
+            for figure, sign in (("recall", -1), ("false_flag", 1)):
+                difference, verdict = part[f"{figure}_difference"], part[f"{figure}_gap"]
+                if part["value"] == OTHER or difference["value"] is None or sign * difference["value"] <= 0:
+                    continue
+                gaps.append(
+                    {
+                        "slice": division["slice"],
+                        "title": division["title"],
+                        "value": part["value"],
+                        "figure": figure,
+                        "part": part[figure],
+                        "rest": part[f"rest_{figure}"],
+                        "difference": difference,
+                        "verdict": verdict,
+                    }
+                )
+    gaps.sort(key=lambda gap: (gap["verdict"] == "few", -abs(gap["difference"]["value"])))
+    return gaps[:MAX_GAPS]
+
+
+def worst_slice(found: Sequence[Json], divisions: Sequence[Slice] = SLICES) -> Json:
+    """For the gates: the part that is worst served beyond chance, for recall and for false flags.
+
+    `size` is how much worse it is than the rest of its slice, 0..1; 0 where no part with enough records is worse
+    beyond chance. Null where no part has enough records. Writers are left out: a force's stream has none.
+    """
+    counted = {division.name for division in divisions if division.compared} - {"writer"}
+    out: Json = {}
+    for figure in ("recall", "false_flag"):
+        rows = [(division, part) for division in found if division["slice"] in counted for part in division["parts"]]
+        verdicts = {part[f"{figure}_gap"] for _, part in rows}
+        gaps = [(abs(p[f"{figure}_difference"]["value"]), d, p) for d, p in rows if p[f"{figure}_gap"] == "gap"]
+        if gaps:
+            size, division, part = max(gaps, key=lambda gap: gap[0])
+            named = {"slice": division["slice"], "title": division["title"], "value": part["value"]}
+            out[figure] = {**named, "size": size, "rate": part[figure]["value"]}
+        elif "none" in verdicts:
+            out[figure] = {"slice": None, "title": None, "value": None, "size": 0.0, "rate": None}
+        else:
+            out[figure] = None
+    return out
+
+
 def presumption(records: Sequence[LabelledIncident], columns: Columns) -> Json:
     """Missed and precision with every record, and without those that are stalking by presumption only.
 
@@ -185,6 +283,8 @@ def presumption(records: Sequence[LabelledIncident], columns: Columns) -> Json:
         has = columns.has_recorded & rows
         out[name] = {
             "missed": share(~columns.flag, rows & columns.positive).to_json_dict(),
+            "recall": share(columns.flag, rows & columns.positive).to_json_dict(),
+            "false_flag": share(columns.flag, rows & ~columns.positive).to_json_dict(),
             "missed_as_recorded": share(~columns.recorded_stalking, has & columns.positive).to_json_dict(),
             "precision": share(columns.positive, rows & columns.flag).to_json_dict(),
         }

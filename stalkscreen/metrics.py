@@ -1,4 +1,4 @@
-"""Rates with intervals, threshold tables, ranking and calibration: plain functions on arrays.
+"""Rates with intervals and threshold tables: plain functions on arrays.
 
 Everywhere `y` is `(n,)` of 1 (true), 0 (not) or NaN (unknown, left out), `p` is `(n,)` of probabilities in
 0..1, and a record counts as flagged when `p >= threshold`. Nothing here raises because a class is missing or
@@ -16,15 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-RESAMPLES = 500
-"""Bootstrap resamples behind an interval; the ends then move by about a tenth of its width from seed to
-seed."""
 
 TARGET_RECALL = 0.90
 """Recall the project aims for (the planning example in the domain facts, section 6, assumes 90%)."""
@@ -90,7 +85,12 @@ def difference_interval(a: Rate, b: Rate) -> tuple[float, float] | None:
     return low, high
 
 
-def _known(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+def known_only(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+    """Truth and score of the records whose truth is known, two vectors of one length.
+
+    Raises:
+        ValueError: `y` and `p` are not vectors of one length.
+    """
     truth, score = np.asarray(y, dtype=float), np.asarray(p, dtype=float)
     if truth.shape != score.shape or truth.ndim != 1:
         raise ValueError(f"y and p must be vectors of one length, not {truth.shape} and {score.shape}")
@@ -141,7 +141,7 @@ def truth_table(y: ArrayLike, p: ArrayLike) -> TruthTable:
     Raises:
         ValueError: `y` and `p` are not vectors of one length.
     """
-    truth, score = _known(y, p)
+    truth, score = known_only(y, p)
     order = np.argsort(-score, kind="stable")
     truth, score = truth[order], score[order]
     ends = np.flatnonzero(np.diff(score, append=-np.inf))
@@ -274,136 +274,6 @@ def shift_prevalence(p: ArrayLike, trained_at: float, wanted: float) -> Floats:
         return score
     up, down = wanted / trained_at, (1 - wanted) / (1 - trained_at)
     return np.asarray(score * up / (score * up + (1 - score) * down), dtype=float)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure that is no share of a count, with a bootstrap interval; None where it cannot be measured."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """The three fields as plain JSON types."""
-        return asdict(self)
-
-
-def _codes(group: ArrayLike | None, n: int) -> tuple[NDArray[np.intp], int]:
-    if group is None:
-        return np.arange(n), n
-    names, codes = np.unique(np.asarray(group), return_inverse=True)
-    return codes.reshape(-1), len(names)
-
-
-def _ends(samples: Sequence[float]) -> tuple[float | None, float | None]:
-    if len(samples) < RESAMPLES // 5:
-        return None, None
-    low, high = np.percentile(np.asarray(samples), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def ranking(
-    y: ArrayLike, p: ArrayLike, group: ArrayLike | None = None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Estimate]:
-    """Area under the ROC curve and average precision, with intervals that resample whole groups.
-
-    Args:
-        y: `(n,)` of 1, 0 or NaN.
-        p: `(n,)` scores.
-        group: `(n,)` names or numbers of what belongs together (a case); None takes each record for itself.
-        resamples: Number of resamples; those without both classes are left out.
-        seed: Same seed, same interval.
-
-    Returns:
-        `{"auc": Estimate, "average_precision": Estimate}`, all None when a class is missing.
-    """
-    known = ~np.isnan(np.asarray(y, dtype=float))
-    truth, score = _known(y, p)
-    if len(np.unique(truth)) < 2:
-        return {"auc": Estimate(None, None, None), "average_precision": Estimate(None, None, None)}
-    codes, groups = _codes(None if group is None else np.asarray(group)[known], len(truth))
-    order = np.argsort(-score, kind="stable")
-    truth_sorted, codes_sorted = truth[order], codes[order]
-    ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
-    rng = np.random.default_rng(seed)
-    aucs: list[float] = []
-    precisions: list[float] = []
-    for _ in range(resamples if groups > 1 else 0):
-        weight = np.bincount(rng.integers(0, groups, groups), minlength=groups)[codes_sorted]
-        flagged = np.cumsum(weight)[ends].astype(float)
-        tp = np.cumsum(weight * truth_sorted)[ends]
-        fp = flagged - tp
-        if tp[-1] == 0 or fp[-1] == 0:
-            continue
-        gained = np.diff(tp, prepend=0.0)
-        before = np.concatenate([[0.0], tp[:-1]])
-        aucs.append(float(np.sum(np.diff(fp, prepend=0.0) * (before + gained / 2)) / (tp[-1] * fp[-1])))
-        precisions.append(float(np.sum(gained * tp / np.maximum(flagged, 1.0)) / tp[-1]))
-    return {
-        "auc": Estimate(float(roc_auc_score(truth, score)), *_ends(aucs)),
-        "average_precision": Estimate(float(average_precision_score(truth, score)), *_ends(precisions)),
-    }
-
-
-def grouped_rate(
-    hits: ArrayLike, among: ArrayLike, group: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
-    """The share of `among` that `hits` covers, with an interval that resamples whole groups."""
-    of = np.asarray(among, dtype=bool)
-    hit = np.asarray(hits, dtype=bool) & of
-    point = share(hit, of)
-    if point.value is None:
-        return Estimate(None, None, None)
-    codes, groups = _codes(np.asarray(group)[of], int(of.sum()))
-    over = np.bincount(codes, minlength=groups)
-    under = np.bincount(codes, weights=hit[of].astype(float), minlength=groups)
-    rng = np.random.default_rng(seed)
-    samples: list[float] = []
-    for _ in range(resamples if groups > 1 else 0):
-        drawn = rng.integers(0, groups, groups)
-        samples.append(float(under[drawn].sum() / over[drawn].sum()))
-    return Estimate(point.value, *_ends(samples))
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """Records of one range of scores: `low` to `high`, how many, their mean score, and how many were true."""
-
-    low: float
-    high: float
-    mean: float
-    observed: Rate
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Expected calibration error and Brier score (None when empty), and their bins, lowest first."""
-
-    ece: float | None
-    brier: float | None
-    bins: tuple[CalibrationBin, ...]
-
-
-def calibration(y: ArrayLike, p: ArrayLike, bins: int = 10) -> Calibration:
-    """How far the scores are from what came true, in at most `bins` bins of equal numbers of records.
-
-    Equal scores stay in one bin, so there are fewer bins where many records share a score.
-    """
-    truth, score = _known(y, p)
-    if len(truth) == 0:
-        return Calibration(None, None, ())
-    edges = np.unique(np.quantile(score, np.linspace(0, 1, bins + 1)[1:-1], method="lower"))
-    place = np.searchsorted(edges, score, side="left")
-    found: list[CalibrationBin] = []
-    error = 0.0
-    for number in np.unique(place):
-        inside = place == number
-        observed = share(truth == 1, inside)
-        mean = float(score[inside].mean())
-        error += observed.of * abs(mean - (observed.value or 0.0))
-        found.append(CalibrationBin(float(score[inside].min()), float(score[inside].max()), mean, observed))
-    return Calibration(error / len(truth), float(np.mean((score - truth) ** 2)), tuple(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from stalkscreen.errors import ConfigError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.progress import stages
 from stalkscreen.references import load_model, resolve
-from stalkscreen.schema import Assessment, Case
+from stalkscreen.schema import Case
 
 if TYPE_CHECKING:
+    from evaluation.answers import Answers
     from evaluation.evaluate import DatasetInfo
 
 Json = dict[str, Any]
@@ -81,14 +82,16 @@ def describe(paths: Sequence[Path], labelled: LabelledSet, grouping: str) -> Dat
     )
 
 
-def assess_all(model: ScreeningModel, labelled: LabelledSet) -> list[Assessment]:
-    """Every record judged alone, in order."""
+def assess_all(model: ScreeningModel, labelled: LabelledSet) -> Answers:
+    """Every record judged alone, in order; what the evaluation needs of each answer is kept."""
+    from evaluation.answers import Answers
+
     records = labelled.records
-    return [
+    return Answers.of(
         answer
         for at in range(0, len(records), CHUNK)
         for answer in model.assess([Case.of_one(r) for r in records[at : at + CHUNK]])
-    ]
+    )
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -123,8 +126,10 @@ def train_and_register(
         DataError, LeakageError: See `read_labelled` and `training.splits.check_holdout`.
         ConfigError: The config or a setting is wrong.
     """
+    from evaluation.behaviour import behaviour_tests
+    from evaluation.earliness import earliness
     from evaluation.evaluate import ThresholdInfo, evaluate, write
-    from evaluation.gates import SCORES, read_scores, write_scores
+    from evaluation.gates import SCORES, Gates, read_scores, run_gates, summary, write_scores
     from stalkscreen import tracking
     from training import splits
     from training.train import fit
@@ -146,14 +151,17 @@ def train_and_register(
     model = result.model
     cuts = model.thresholds
     folds = f"{int(result.fold.max()) + 1} folds kept apart by {result.grouping}"
+    baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     metrics = evaluate(
         labelled.records,
         result.cross_validated,
         threshold=ThresholdInfo(cuts.review, cuts.high, model.prevalence, f"chosen on out-of-fold scores, {folds}"),
         dataset=describe(data, labelled, result.grouping),
         seen_in_training=False,
-        baselines={"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)},
+        baselines=baselines,
         live_prevalence=settings.live_prevalence,
+        behaviour=behaviour_tests(labelled.records, model, seen_in_training=True),
+        earliness=earliness(labelled.records, model, seen_in_training=True),
     )
     figures = headline(metrics)
     model.info = model.info.model_copy(update={"headline": figures})
@@ -166,9 +174,11 @@ def train_and_register(
     with tempfile.TemporaryDirectory(prefix="stalkscreen-") as scratch:
         folder, evaluation = Path(scratch) / "model", Path(scratch) / "evaluation"
         model.save(folder)
-        write(metrics, labelled.records, result.cross_validated, evaluation, further_parts=parts)
+        evaluation.mkdir()
         write_scores(labelled.records, result.cross_validated, evaluation / SCORES)
         scores = read_scores(evaluation / SCORES)
+        metrics["gates"] = summary(run_gates(metrics, scores, _released(settings), Gates.read()))
+        write(metrics, labelled.records, result.cross_validated, evaluation, baselines=baselines, further_parts=parts)
         run_id = tracking.record_run(
             model,
             settings=settings,
@@ -241,26 +251,31 @@ def _evaluate_set(
     paths: Sequence[Path],
     settings: Settings,
     *,
-    assessments: list[Assessment] | None = None,
-    against: Mapping[str, list[Assessment]] | None = None,
+    answers: Answers | None = None,
+    baselines: Mapping[str, Answers] | None = None,
     daily_volume: int = 1200,
 ) -> Json:
-    from evaluation.behaviour import perturbation_tests
+    from evaluation.behaviour import behaviour_tests
+    from evaluation.earliness import earliness
     from evaluation.evaluate import ThresholdInfo, evaluate
 
     trained_on = {d["sha256"] for d in model.info.provenance.data}
+    seen = any(f["sha256"] in trained_on for f in labelled.files)
+    if baselines is None:
+        baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     return evaluate(
         labelled.records,
-        assessments if assessments is not None else assess_all(model, labelled),
+        answers if answers is not None else assess_all(model, labelled),
         threshold=ThresholdInfo(
             model.thresholds.review, model.thresholds.high, model.prevalence, "stored in the model"
         ),
         dataset=describe(paths, labelled, "none: the model is fixed"),
-        seen_in_training=any(f["sha256"] in trained_on for f in labelled.files),
-        baselines={"keyword": assess_all(keyword_model(settings.live_prevalence), labelled), **(against or {})},
+        seen_in_training=seen,
+        baselines=baselines,
         daily_volume=daily_volume,
         live_prevalence=settings.live_prevalence,
-        perturbations=perturbation_tests(labelled.records, model),
+        behaviour=behaviour_tests(labelled.records, model, seen_in_training=seen),
+        earliness=earliness(labelled.records, model, seen_in_training=seen),
     )
 
 
@@ -279,32 +294,36 @@ def evaluate_files(
     columns: str | None,
     live_prevalence: float | None,
     daily_volume: int,
+    with_text: bool = False,
 ) -> str:
     """Measure a model on labelled files and write the three files of the report; answers with a summary."""
     from dataclasses import replace
 
     from evaluation.evaluate import write
+    from evaluation.gates import Gates, run_gates, summary
 
     if live_prevalence is not None:
         settings = replace(settings, live_prevalence=live_prevalence)
     loaded = load_model(model, settings)
     labelled = read_labels(data, columns)
-    others: dict[str, list[Assessment]] = {}
+    baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     if against not in (None, "keyword", "recorded"):
         folder = resolve(against, settings)
         other = ScreeningModel.load(folder, settings.live_prevalence)
         name = "released" if folder == _released(settings) else str(against)
-        others[name] = assess_all(other, labelled)
-    assessments = assess_all(loaded, labelled)
+        baselines[name] = assess_all(other, labelled)
+    answers = assess_all(loaded, labelled)
     metrics = _evaluate_set(
-        loaded, labelled, data, settings, assessments=assessments, against=others, daily_volume=daily_volume
+        loaded, labelled, data, settings, answers=answers, baselines=baselines, daily_volume=daily_volume
     )
-    write(metrics, labelled.records, assessments, out)
+    metrics["gates"] = summary(run_gates(metrics, None, None, Gates.read()))
+    write(metrics, labelled.records, answers, out, baselines=baselines, with_text=with_text)
     figures = headline(metrics)
     seen = " These records trained the model: the figures flatter it." if metrics["dataset"]["seen_in_training"] else ""
+    marked = " It holds narrative text: keep it where the records are kept." if with_text else ""
     return (
         f"{len(labelled.records):,} records: AUC {_shown(figures, 'auc')}, recall {_shown(figures, 'recall')} and false "
-        f"flags {_shown(figures, 'false_flag')} at the review threshold.{seen}\nReport: {out / 'report.html'}"
+        f"flags {_shown(figures, 'false_flag')} at the review threshold.{seen}\nReport: {out / 'report.html'}{'.' if marked else ''}{marked}"
     )
 
 

@@ -13,8 +13,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from evaluation import behaviour
+from evaluation.earliness import earliness
 from evaluation.error_list import errors_csv, inert
 from evaluation.evaluate import DatasetInfo, ThresholdInfo, evaluate, write
+from evaluation.perturbations import PERTURBATIONS, Perturbation
 from evaluation.slices import ERAS, SLICES, era
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.schema import Assessment, Case, LabelledIncident
@@ -366,23 +368,23 @@ def test_contrast_pairs_are_ranked_and_invariant_sets_must_not_flip() -> None:
 
 def test_perturbations_count_changed_flags_and_are_the_same_for_the_same_seed() -> None:
     records = [record(i, i % 2 == 0) for i in range(20)]
-    first = behaviour.perturbation_tests(records, Fake(), sample=10, seed=4)
-    assert first == behaviour.perturbation_tests(records, Fake(), sample=10, seed=4)
-    rows = {row["perturbation"]: row for row in first}
+    first = behaviour.behaviour_tests(records, Fake(), seen_in_training=False, sample=10, seed=4)
+    assert first == behaviour.behaviour_tests(records, Fake(), seen_in_training=False, sample=10, seed=4)
+    rows = {row["perturbation"]: row for row in first["perturbations"]}
     assert counts(rows["capitals"]["flags_lost"]) == (10, 10)
     assert counts(rows["padding"]["flips"]) == (0, 10)
     assert counts(rows["shorthand_off"]["flips"]) == (0, 0), "unchanged texts are left out"
 
 
-@pytest.mark.parametrize("perturbation", behaviour.PERTURBATIONS, ids=lambda p: p.name)
+@pytest.mark.parametrize("perturbation", PERTURBATIONS, ids=lambda p: p.name)
 @pytest.mark.parametrize("text", ["x", "ok then", "Ex-partner called VIC\n\nX-PTNR again", " " * 3 + "abcdef" * 900])
-def test_a_perturbation_copes_with_any_text(perturbation: behaviour.Perturbation, text: str) -> None:
+def test_a_perturbation_copes_with_any_text(perturbation: Perturbation, text: str) -> None:
     assert perturbation.change(text, np.random.default_rng(0)).strip()
 
 
 def test_shorthand_is_put_in_and_taken_out() -> None:
     rng = np.random.default_rng(0)
-    change = {p.name: p.change for p in behaviour.PERTURBATIONS}
+    change = {p.name: p.change for p in PERTURBATIONS}
     assert change["shorthand_on"]("The victim saw her ex-partner", rng) == "The VIC saw her X-PTNR"
     assert change["shorthand_off"]("VIC saw X-PTNR", rng) == "victim saw ex-partner"
 
@@ -433,7 +435,8 @@ def test_the_figures_of_a_full_set_keep_their_schema() -> None:
         records,
         assessments,
         baselines={"keyword": assessments, "released": assessments},
-        perturbations=behaviour.perturbation_tests(records, Fake(), sample=6),
+        behaviour=behaviour.behaviour_tests(records, Fake(), seen_in_training=False, sample=6),
+        earliness=earliness(records, Fake(), seen_in_training=False, sample=6),
     )
     schema().validate(json.loads(json.dumps(found, allow_nan=False)))
     assert found["slices"][0]["parts"][0]["recall"]["value"] is not None
@@ -472,7 +475,7 @@ def test_errors_list_missed_then_falsely_flagged_worst_first() -> None:
         ("i4", "falsely_flagged"),
         ("i3", "falsely_flagged"),
     ]
-    assert rows[0]["probability"] == "0.1000"
+    assert rows[0]["probability"] == "0.100000"
 
 
 def test_writing_puts_three_files_in_place_without_narrative_text_and_keeps_others(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from stalkscreen import metrics
+from stalkscreen import metrics, resampling
+from stalkscreen.calibration import calibration
 from stalkscreen.metrics import choose_review_threshold, rate, truth_table
 
 NAN = float("nan")
@@ -79,10 +80,10 @@ def test_the_truth_table_agrees_with_counting(rows: list[tuple[bool, float]], th
 @pytest.mark.parametrize("y", [[], [1.0, 1.0], [0.0, 0.0], [NAN, NAN]], ids=["empty", "true", "false", "unknown"])
 def test_nothing_raises_when_a_class_is_missing(y: list[float]) -> None:
     p = [0.4] * len(y)
-    assert metrics.ranking(y, p)["auc"].value is None
+    assert resampling.ranking(y, p)["auc"].value is None
     metrics.recall_at_false_flag(y, p, 0.1)
-    metrics.calibration(y, p)
-    metrics.grouped_rate(np.asarray(y) == 1, np.ones(len(y)), np.zeros(len(y)))
+    calibration(y, p)
+    resampling.grouped_rate(np.asarray(y) == 1, np.ones(len(y)), np.zeros(len(y)))
     choose_review_threshold(p, y, None)
 
 
@@ -143,7 +144,7 @@ def test_ranking_agrees_with_scikit_learn_and_its_interval_holds_the_value() -> 
     rng = np.random.default_rng(2)
     y = rng.integers(0, 2, 300).astype(float)
     p = np.round(np.clip(0.3 * y + rng.normal(0.4, 0.2, 300), 0, 1), 1)
-    found = metrics.ranking(y, p, np.arange(300) // 3)
+    found = resampling.ranking(y, p, np.arange(300) // 3)
     assert found["auc"].value == pytest.approx(roc_auc_score(y, p))
     assert found["average_precision"].value == pytest.approx(average_precision_score(y, p))
     for estimate in found.values():
@@ -151,14 +152,14 @@ def test_ranking_agrees_with_scikit_learn_and_its_interval_holds_the_value() -> 
         assert estimate.high is not None
         assert estimate.value is not None
         assert estimate.low < estimate.value < estimate.high
-    assert found == metrics.ranking(y, p, np.arange(300) // 3), "the same seed gives the same interval"
+    assert found == resampling.ranking(y, p, np.arange(300) // 3), "the same seed gives the same interval"
 
 
 def test_intervals_are_wider_when_records_of_a_group_are_alike() -> None:
     hit = np.repeat(np.random.default_rng(3).random(40) < 0.6, 10)
     everything = np.ones(400, dtype=bool)
-    alone = metrics.grouped_rate(hit, everything, np.arange(400))
-    grouped = metrics.grouped_rate(hit, everything, np.repeat(np.arange(40), 10))
+    alone = resampling.grouped_rate(hit, everything, np.arange(400))
+    grouped = resampling.grouped_rate(hit, everything, np.repeat(np.arange(40), 10))
     assert alone.low is not None
     assert alone.high is not None
     assert grouped.low is not None
@@ -168,15 +169,15 @@ def test_intervals_are_wider_when_records_of_a_group_are_alike() -> None:
 
 def test_scores_that_come_true_have_no_calibration_error() -> None:
     y, p = [0.0] * 80 + [1.0] * 20 + [0.0] * 20 + [1.0] * 80, [0.2] * 100 + [0.8] * 100
-    found = metrics.calibration(y, p)
+    found = calibration(y, p)
     assert found.ece == pytest.approx(0.0)
     assert [b.observed.of for b in found.bins] == [100, 100], "equal scores stay in one bin"
-    assert metrics.calibration(y, [1.0 - v for v in p]).ece == pytest.approx(0.6)
+    assert calibration(y, [1.0 - v for v in p]).ece == pytest.approx(0.6)
 
 
 def test_bins_hold_equal_numbers() -> None:
     p = np.linspace(0, 1, 1000)
-    assert [b.observed.of for b in metrics.calibration(p > 0.5, p).bins] == pytest.approx([100] * 10, abs=1)
+    assert [b.observed.of for b in calibration(p > 0.5, p).bins] == pytest.approx([100] * 10, abs=1)
 
 
 def test_live_figures_match_the_planning_example() -> None:
