@@ -7,8 +7,10 @@ labelled.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 
 import altair as alt
@@ -48,8 +50,7 @@ _UNIT = alt.Scale(domain=[0, 1])
 def _svg(chart: alt.Chart | alt.LayerChart, name: str, title: str, description: str) -> str:
     """The chart as SVG with ids of its own, so that several can stand in one page."""
     spec = chart.properties(background="white").configure(**_CONFIG).to_dict()
-    svg = str(vl_convert.vegalite_to_svg(spec))
-    svg = svg[svg.index("<svg") :]
+    svg = _converted(json.dumps(spec))
     svg = re.sub(r'\b(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     # The page's own title and description stand in for Vega's labels of single marks, of which there are hundreds.
     svg = re.sub(r' (?:aria-[a-z]+|role)="[^"]*"', "", svg)
@@ -60,6 +61,13 @@ def _svg(chart: alt.Chart | alt.LayerChart, name: str, title: str, description: 
     labels = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     opening, rest = svg.split(">", 1)
     return f"{opening.replace('<svg ', head, 1)}>{labels}{rest}"
+
+
+@lru_cache(maxsize=64)
+def _converted(spec: str) -> str:
+    """SVG of a Vega-Lite spec. Kept, since it is the slow step and training and the demo draw the same figures twice."""
+    svg = str(vl_convert.vegalite_to_svg(spec))
+    return svg[svg.index("<svg") :]
 
 
 def dots(

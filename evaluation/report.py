@@ -1,22 +1,40 @@
-"""The report: one HTML file that opens from a file share with no network and no script.
+"""The report: one HTML file that opens from a file share with no network.
 
 Input: `metrics.json` dictionaries, one a data set, and gate results. Output: HTML text. The page asks for
-nothing from outside (its content security policy forbids it), every chart is followed by its table, and text
-from data is escaped.
+nothing from outside (its content security policy forbids it and allows one script by its hash), it can be read without
+that script, every chart is followed by its table, and text from data is escaped. Nothing is shown that is not in
+`metrics.json` or worked out from the counts in it; narratives only when they are handed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evaluation import charts
+from evaluation import sentences
 from evaluation.columns import Json
+from evaluation.drawings import drawings, recorded_groups
+from evaluation.explorer import Explorer
+from evaluation.explorer_words import words
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+SECTIONS = (
+    ("misidentification", "Misidentification"),
+    ("thresholds", "Thresholds, alerts and reviewers"),
+    ("answers", "What else the model says"),
+    ("slices", "Parts of the set"),
+    ("behaviour", "Calibration, behaviour, earliness and errors"),
+    ("comparison", "Comparison on the same records"),
+    ("data", "The data, and what the figures do not show"),
+)
+"""Sections of a part in the order of the contract, section 5; each is a template in `templates/sections/`."""
 
 FORCE_SIZES = (500, 9000)
 """Daily narratives shown beside the set's own volume: a small force, and the largest (domain facts, section
@@ -25,6 +43,9 @@ FORCE_SIZES = (500, 9000)
 SHOWN_EVERY = 5
 """The page shows the thresholds that are a multiple of this many hundredths; the rest are in a part that
 opens."""
+
+INCIDENTS_SHOWN = 10
+"""Incidents of a case history with a row of their own; later ones are added up."""
 
 MODEL_ROWS = (
     ("name", "Name"),
@@ -49,41 +70,6 @@ GAP_WORDS = {
 }
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage; `not measured` for None."""
-    return "not measured" if value is None else f"{100 * value:.{digits}f}%"
-
-
-def counted(rate: Json) -> str:
-    """A rate in a sentence: percentage, numerator, denominator, interval."""
-    if rate["value"] is None:
-        return "not measured (0 of 0)"
-    return (
-        f"{percent(rate['value'])} ({rate['n']:,} of {rate['of']:,}; "
-        f"95% interval {percent(rate['low'])} to {percent(rate['high'])})"
-    )
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number with thousands separated; `not measured` for None."""
-    return "not measured" if value is None else f"{value:,.{digits}f}"
-
-
-def ranged(estimate: Json, digits: int = 2) -> str:
-    """An estimate with its interval, where it has one."""
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    if value is None or low is None or high is None:
-        return number(value, digits)
-    return f"{value:,.{digits}f} (95% interval {low:,.{digits}f} to {high:,.{digits}f})"
-
-
-def chance(p_value: float | None) -> str:
-    """A p value in words a table can hold."""
-    if p_value is None:
-        return "no difference"
-    return "below 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -92,147 +78,131 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, counted=counted, number=number, ranged=ranged, chance=chance)
-    environment.globals.update(gap_words=GAP_WORDS, gate_words=GATE_WORDS)
+    said = ("percent", "counted", "number", "points", "ranged", "chance")
+    environment.filters.update({name: getattr(sentences, name) for name in said})
+    environment.globals.update(gap_words=GAP_WORDS, gate_words=GATE_WORDS, sections=SECTIONS)
     return environment
 
 
-def _way(metrics: Json, way: str) -> Json | None:
-    rows = metrics["misidentification"]["same_rows"] or metrics["misidentification"]["all_rows"]
-    return next((row for row in rows if row["way"] == way), None)
-
-
-def _misidentification_sentence(metrics: Json) -> str:
-    figures = metrics["misidentification"]
-    model = _way(metrics, "model")
-    if model is None or model["missed"]["value"] is None:
-        return "The set holds no true stalking on which a share missed could be measured."
-    missed = model["missed"]
-    keyword = _way(metrics, "keyword")
-    by_keyword = "" if keyword is None else f"; the keyword baseline missed {keyword['missed']['n']:,}"
-    if not figures["same_rows"]:
-        return (
-            f"Not recorded: no record says what the force recorded, so the force's own share is unknown. Of "
-            f"{missed['of']:,} records of true stalking the model missed {missed['n']:,}{by_keyword}."
-        )
-    recorded, after = _way(metrics, "as_recorded"), _way(metrics, "after_review")
-    assert recorded is not None
-    assert after is not None
-    return (
-        f"Of {missed['of']:,} records of true stalking with a recorded offence, {recorded['missed']['n']:,} were "
-        f"recorded as something else and the model missed {missed['n']:,}{by_keyword}; "
-        f"{after['missed']['n']:,} would still be missed if every flagged record were reviewed and decided rightly."
+def _script() -> tuple[Markup, str]:
+    """The page's script, and the policy that lets it run and nothing else."""
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Markup(script), (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
-def _threshold_sentence(metrics: Json) -> str:
-    row = next(r for r in metrics["thresholds"] if r["use"] == "review")
-    alerts, precision = row["live"]["alerts_a_day"], row["live"]["precision"]
-    if alerts["value"] is None:
-        return "The set lacks one of the two classes, so alerts a day cannot be worked out."
-    return (
-        f"At the review threshold of {row['threshold']:.2f} the model finds {percent(row['recall']['value'], 0)} of "
-        f"stalking; in a stream of {metrics['live']['daily_volume']:,} records a day, of which "
-        f"{percent(metrics['live']['prevalence'])} are stalking, that is about {number(alerts['value'], 0)} "
-        f"alerts a day, {percent(precision['value'], 0)} of them right."
-    )
-
-
-def _calibration_sentence(metrics: Json) -> str:
-    figures = metrics["calibration"]
-    if figures["ece"] is None:
-        return "There are no records to measure calibration on."
-    return (
-        f"On average the probability differs from the share that is truly stalking by "
-        f"{100 * figures['ece']:.1f} percentage points (expected calibration error, bins of equal size)."
-    )
-
-
-def _indicator_sentence(metrics: Json) -> str:
-    measured = [i for i in metrics["indicators"]["each"] if i["recall"]["value"] is not None]
-    if not measured:
-        return "No indicator has a labelled example in this set."
-    lowest = min(measured, key=lambda i: i["recall"]["value"])
-    return (
-        f"Indicators with labelled examples: {len(measured)}. Recall is lowest for "
-        f"“{lowest['title']}”: {counted(lowest['recall'])}."
-    )
-
-
-def _slice_sentence(division: Json) -> str:
-    parts = division["parts"]
-    if len(parts) < 2:
-        return "All records that say belong to one part, so there is nothing to compare."
-    gaps = [p["value"] for p in parts if p["recall_gap"] == "gap"]
-    if gaps:
-        return f"Recall is lower than in the rest of the set for: {', '.join(gaps)}."
-    if all(p["recall_gap"] in ("few", "not_measured") for p in parts):
-        return "No part has enough records of stalking to compare recall."
-    return "No part with enough records has a lower recall than the rest beyond what chance would do."
-
-
-def _drawings(metrics: Json, prefix: str) -> dict[str, Markup]:
-    """The charts of one part by name; a chart without anything to draw is missing."""
-    ways = metrics["misidentification"]["same_rows"] or metrics["misidentification"]["all_rows"]
-    review = metrics["model"]["threshold"]["review"]
-    drawn: dict[str, str | None] = {
-        "missed": charts.dots(
-            [(w["title"], w["missed"]) for w in ways],
-            f"{prefix}-missed",
-            "True stalking missed",
-            "Share of true stalking missed",
-            _misidentification_sentence(metrics),
-            charts.RED,
-        ),
-        "thresholds": charts.thresholds(
-            metrics["thresholds"], review, f"{prefix}-thresholds", "Rates by threshold", _threshold_sentence(metrics)
-        ),
-        "calibration": charts.calibration(
-            metrics["calibration"]["bins"],
-            f"{prefix}-calibration",
-            "Calibration curve",
-            _calibration_sentence(metrics),
-        ),
-        "indicators": charts.dots(
-            [(i["title"], i["recall"]) for i in metrics["indicators"]["each"]],
-            f"{prefix}-indicators",
-            "Recall of each indicator",
-            "Recall",
-            _indicator_sentence(metrics),
-        ),
+def _says(metrics: Json, explorer: Explorer | None, now: Json | None) -> Json:
+    flows = metrics["misidentification"].get("flows") or ()
+    return {
+        "missed": sentences.misidentification(metrics),
+        "flow": sentences.flow(flows[0]) if flows else "",
+        "flows": [sentences.flow(flow) for flow in flows],
+        "thresholds": sentences.thresholds(metrics),
+        "calibration": sentences.calibration(metrics),
+        "indicators": sentences.indicators(metrics),
+        "slices": {division["slice"]: sentences.division(division) for division in metrics["slices"]},
+        "gaps": sentences.gaps(metrics),
+        "largest_gap": sentences.largest_gap(metrics),
+        "behaviour": sentences.behaviour(metrics),
+        "behaviour_chart": sentences.behaviour_chart(metrics),
+        "comparison": [sentences.comparison(row) for row in metrics["comparison"]],
+        "earliness": sentences.earliness(metrics),
+        "histories": sentences.histories(metrics),
+        **(words(explorer, now) if explorer and now else {}),
     }
-    for division in metrics["slices"]:
-        if sum(part["recall"]["value"] is not None for part in division["parts"]) > 1:
-            drawn[f"slice-{division['slice']}"] = charts.dots(
-                [(part["value"], part["recall"]) for part in division["parts"]],
-                f"{prefix}-slice-{division['slice']}",
-                f"Recall by: {division['title']}",
-                "Recall",
-                _slice_sentence(division),
-            )
-    # The SVG comes from Vega, which escapes every text in it; nothing else in the page is marked as safe.
-    return {name: Markup(svg) for name, svg in drawn.items() if svg is not None}
 
 
-def _part(metrics: Json, place: int) -> Json:
+def _part(metrics: Json, place: int, texts: Mapping[str, str]) -> Json:
     prefix = f"part{place}"
-    volume = metrics["live"]["daily_volume"]
     rows = metrics["thresholds"]
+    explorer = Explorer(metrics) if "score_bins" in metrics else None
+    now = explorer.at(explorer.review) if explorer else None
     return {
         "id": prefix,
         "m": metrics,
-        "charts": _drawings(metrics, prefix),
-        "sizes": sorted({volume, *FORCE_SIZES}),
+        "charts": drawings(metrics, prefix),
+        "sizes": sorted({metrics["live"]["daily_volume"], *FORCE_SIZES}),
         "shown": [r for r in rows if r["use"] or round(100 * r["threshold"]) % SHOWN_EVERY == 0],
         "hidden": [r for r in rows if not r["use"] and round(100 * r["threshold"]) % SHOWN_EVERY != 0],
         "ways": metrics["misidentification"]["same_rows"] or metrics["misidentification"]["all_rows"],
-        "says": {
-            "missed": _misidentification_sentence(metrics),
-            "thresholds": _threshold_sentence(metrics),
-            "calibration": _calibration_sentence(metrics),
-            "indicators": _indicator_sentence(metrics),
-            "slices": {division["slice"]: _slice_sentence(division) for division in metrics["slices"]},
-        },
+        "groups": recorded_groups(metrics),
+        "reasons": {row["reason"]: row["title"] for row in metrics["errors"].get("reasons") or ()},
+        "sample": metrics["behaviour"].get("sample"),
+        "histories": _histories(metrics),
+        "explorer": None
+        if explorer is None
+        else {"now": now, "start": explorer.start, "queue": explorer.queue(explorer.review)},
+        "payload": explorer.payload() if explorer else None,
+        "can_mix": explorer.can_mix if explorer else False,
+        "says": _says(metrics, explorer, now),
+        "texts": _texts(metrics, prefix, texts),
+    }
+
+
+def _histories(metrics: Json) -> list[Json]:
+    """Cases first flagged at each incident, read alone and together; later incidents are added up."""
+    cases = (metrics.get("earliness") or {}).get("histories")
+    if not cases:
+        return []
+    at = {way: {row["incident"]: row["cases"] for row in cases[way]["at"]} for way in ("alone", "together")}
+    last = max([0, *at["alone"], *at["together"]])
+    rows: list[Json] = [
+        {"incident": f"incident {i}", **{way: at[way].get(i, 0) for way in at}}
+        for i in range(1, min(last, INCIDENTS_SHOWN) + 1)
+    ]
+    if last > INCIDENTS_SHOWN:
+        later = {way: sum(n for i, n in at[way].items() if i > INCIDENTS_SHOWN) for way in at}
+        rows.append({"incident": f"incident {INCIDENTS_SHOWN + 1} or later", **later})
+    return [*rows, {"incident": "never", **{way: cases[way]["never"] for way in at}}]
+
+
+def _texts(metrics: Json, prefix: str, texts: Mapping[str, str]) -> dict[str, Json]:
+    """Narratives of the listed errors, cut into pieces of which the quoted ones are marked."""
+    found: dict[str, Json] = {}
+    for row in (*metrics["errors"]["missed"]["worst"], *metrics["errors"]["falsely_flagged"]["worst"]):
+        text = texts.get(row["incident_id"])
+        if text is not None:
+            marked = bytearray(len(text))
+            for span in row.get("evidence") or ():
+                marked[span["start"] : span["end"]] = b"\1" * len(text[span["start"] : span["end"]])
+            cuts = [0, *(i for i in range(1, len(text)) if marked[i] != marked[i - 1]), len(text)]
+            pieces = [(text[a:b], bool(marked[a])) for a, b in pairwise(cuts) if a < b]
+            found[row["incident_id"]] = {
+                "id": f"{prefix}-text{len(found) + 1}",
+                "incident_id": row["incident_id"],
+                "pieces": pieces,
+            }
+    return found
+
+
+def _verdict(gates: Sequence[Json]) -> Json:
+    """The gates in one line for the first screen."""
+    if not gates:
+        return {
+            "status": "not_applicable",
+            "word": "Gates not run",
+            "sentence": "The release gates were not run for this report.",
+        }
+    many = {status: sum(gate["status"] == status for gate in gates) for status in GATE_WORDS}
+    counts = (
+        f"{many['fail']} of {len(gates)} gates failed, {many['pass']} passed, {many['not_applicable']} not applicable "
+        "(not measured, which is not passed)."
+    )
+    if many["fail"]:
+        failed = ", ".join(g["title"] or g["name"].replace("_", " ") for g in gates if g["status"] == "fail")
+        return {
+            "status": "fail",
+            "word": "Gates failed",
+            "sentence": f"{counts} Failed: {failed}. On these figures the model may not be released.",
+        }
+    all_passed = many["pass"] == len(gates)
+    return {
+        "status": "pass" if all_passed else "not_applicable",
+        "word": "All gates passed" if all_passed else "No gate failed, not all passed",
+        "sentence": counts,
     }
 
 
@@ -245,14 +215,22 @@ def _model_rows(model: Json) -> list[tuple[str, str]]:
     return rows
 
 
-def render_report(parts: Sequence[Json], model: Json, gates: Sequence[Json] | None = None) -> str:
+def render_report(
+    parts: Sequence[Json],
+    model: Json,
+    gates: Sequence[Json] | None = None,
+    *,
+    texts: Mapping[str, str] | None = None,
+) -> str:
     """The whole page.
 
     Args:
         parts: One `evaluate` answer a data set, each shown under a heading of its own, in this order.
         model: What to say of the model: any of the keys of `MODEL_ROWS`.
-        gates: Release gates, each `{"name", "status": "pass" | "fail" | "not_applicable", "sentence"}`; None
-            when none were run.
+        gates: Release gates, each `{"name", "status": "pass" | "fail" | "not_applicable", "sentence"}` and
+            perhaps `title` and `reason`; None for those in the first part's figures, if they were run.
+        texts: Narratives by incident id. Those of the listed errors of the first part are then in the page,
+            which says so at its head and on every printed sheet. None, as nearly always: no narrative.
 
     Returns:
         HTML text, one file with everything in it.
@@ -262,15 +240,24 @@ def render_report(parts: Sequence[Json], model: Json, gates: Sequence[Json] | No
     """
     if not parts:
         raise ValueError("a report needs the figures of at least one data set")
-    for gate in gates or ():
+    if gates is None:
+        gates = (parts[0].get("gates") or {}).get("results") or ()
+    for gate in gates:
         if gate["status"] not in GATE_WORDS:
             raise ValueError(f"gate {gate['name']}: status must be one of {', '.join(GATE_WORDS)}")
+    shown = [{"title": "", "reason": "", **gate} for gate in gates]
+    drawn = [_part(metrics, place, (texts or {}) if place == 1 else {}) for place, metrics in enumerate(parts, start=1)]
+    script, policy = _script()
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            parts=[_part(metrics, place) for place, metrics in enumerate(parts, start=1)],
+            parts=drawn,
             model=_model_rows(model),
-            gates=gates,
+            gates=shown,
+            verdict=_verdict(shown),
+            script=script,
+            policy=policy,
+            texts=bool(drawn[0]["texts"]),
         )
     )

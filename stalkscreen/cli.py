@@ -106,6 +106,11 @@ def train(data: Sequence[Path], config: Path, holdout: Sequence[Path], columns: 
 @click.option(
     "--daily-volume", type=click.IntRange(1), default=1200, show_default=True, help="Records a day of a force."
 )
+@click.option(
+    "--with-text",
+    is_flag=True,
+    help="Put the narratives of listed errors into report.html, marked as holding them. Never needed for the figures.",
+)
 @_columns
 def evaluate(
     data: Sequence[Path],
@@ -114,6 +119,7 @@ def evaluate(
     out: Path,
     live_prevalence: float | None,
     daily_volume: int,
+    with_text: bool,
     columns: str | None,
 ) -> None:
     """Measure a model on a labelled set and write the report.
@@ -134,8 +140,41 @@ def evaluate(
             columns=columns,
             live_prevalence=live_prevalence,
             daily_volume=daily_volume,
+            with_text=with_text,
         )
     )
+
+
+@main.command("audit-labels", short_help="Find labels that are probably wrong; apply a review.")
+@click.option("--data", type=_FILE, required=True, help="Labelled set.")
+@_columns
+@click.option("--out", type=_FILE, required=True, help="Folder for the review file, or for the corrected set.")
+@click.option("--with-text", is_flag=True, help="Put narratives into the Label Studio tasks; otherwise ids only.")
+@click.option(
+    "--apply", "reviewed", type=_FILE, metavar="REVIEWED.CSV", help="Write the set with these decisions in it."
+)
+def audit_labels(data: Path, columns: str | None, out: Path, with_text: bool, reviewed: Path | None) -> None:
+    """List records whose stalking label or recorded offence is probably wrong, what matters most first.
+
+    Nothing is relabelled: a person fills in `reviewed_stalking`, `reviewer` and `reason` in review.csv, and --apply writes
+    a new set with both labels and a log of the changes.
+
+    \b
+    Example:  stalkscreen audit-labels --data data/synthetic/narratives.jsonl --out out/audit
+    Own file: stalkscreen audit-labels --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN --out out/audit
+    Reviewed: stalkscreen audit-labels --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN \\
+                --apply out/audit/review.csv --out out/audit
+    """
+    from stalkscreen.config import TrainConfig
+    from stalkscreen.workflow import apply_review
+    from stalkscreen.workflow import audit_labels as run
+
+    if reviewed is not None:
+        if with_text:
+            raise click.UsageError("--with-text goes with an audit, not with --apply.")
+        click.echo(apply_review(data, reviewed, out, columns=columns))
+        return
+    click.echo(run(data, out, TrainConfig(kind="linear"), columns=columns, with_text=with_text))
 
 
 @main.command(short_help="Run the release gates and release.")

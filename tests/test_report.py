@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from evaluation import charts, report
+from evaluation import charts, report, sentences
 from evaluation.evaluate import DatasetInfo, ThresholdInfo, evaluate
+from evaluation.explorer import Explorer, Stream
+from evaluation.flow_chart import flow_chart
 from evaluation.report import render_report
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
@@ -123,18 +129,29 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def test_the_page_asks_for_nothing_from_outside_and_runs_no_script(page: str) -> None:
+def test_the_page_asks_for_nothing_from_outside_and_runs_one_script_known_by_its_hash(page: str) -> None:
     tags = Page(page).tags
     names = {tag for tag, _ in tags}
-    assert not names & {"script", "link", "iframe", "object", "embed", "img", "image", "base", "form"}
+    assert not names & {"link", "iframe", "object", "embed", "img", "image", "base", "form"}
     for _, attributes in tags:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "xlink:href", "action"):
             assert (attributes.get(name) or "#").startswith("#")
+    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    assert len(scripts) == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
     policy = next(a for t, a in tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy")
-    assert policy["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    rules = (policy["content"] or "").split("; ")
+    assert "default-src 'none'" in rules
+    assert f"script-src 'sha256-{digest}'" in rules
+    assert "unsafe-eval" not in page
     assert "url(http" not in page
     assert "@import" not in page
+
+
+def test_the_script_writes_text_only_and_evaluates_nothing() -> None:
+    for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "fetch("):
+        assert word not in SCRIPT
 
 
 def test_text_from_data_is_escaped_and_no_narrative_is_in_the_page(page: str) -> None:
@@ -204,8 +221,20 @@ def test_gates_are_told_apart_by_words(page: str) -> None:
         assert word in text
 
 
-def test_without_gates_there_is_no_section_on_them(part: dict[str, Any]) -> None:
-    assert "Release gates" not in render_report([part], part["model"], None)
+def test_gates_that_were_not_run_are_said_not_to_have_been(part: dict[str, Any]) -> None:
+    first = Page(render_report([part], part["model"], None).split('id="contents"')[0]).text
+    assert "Gates not run" in first
+
+
+def test_gates_in_the_figures_are_shown_in_the_first_screen_and_not_applicable_is_not_passed(
+    part: dict[str, Any],
+) -> None:
+    results = [{**GATES[0], "title": "Recall", "reason": "As wanted."}, {**GATES[2], "title": "Old", "reason": "Why."}]
+    page = render_report([{**part, "gates": {"results": results}}], part["model"])
+    first = Page(page.split('id="contents"')[0]).text
+    assert "No gate failed, not all passed" in first
+    assert "0 of 2 gates failed, 1 passed, 1 not applicable (not measured, which is not passed)." in first
+    assert "As wanted." in Page(page).text
 
 
 def test_records_seen_in_training_are_called_that_on_the_first_screen() -> None:
@@ -263,6 +292,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+SCRIPT = (Path(report.__file__).parent / "templates" / "report.js").read_text(encoding="utf-8")
 CSS = (Path(report.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
 NAMED = dict(re.findall(r"--(\w+): (#\w{6})", CSS))
 
@@ -284,7 +314,7 @@ def test_text_stands_out_from_its_ground(ink: str, paper: str) -> None:
 
 def test_every_colour_used_is_one_of_those_checked() -> None:
     used = set(re.findall(r"(?<![-\w])(?:color|background): ([^;]+);", CSS))
-    assert used <= {"#fff", "#144e81", *(f"var(--{name})" for name in NAMED)}
+    assert used <= {"#fff", "#144e81", "inherit", "none", *(f"var(--{name})" for name in NAMED)}
 
 
 def test_there_are_styles_for_paper() -> None:
@@ -302,7 +332,7 @@ def test_there_are_styles_for_paper() -> None:
     ],
 )
 def test_a_rate_in_a_sentence_has_counts_and_interval(rate: dict[str, Any], expected: str) -> None:
-    assert report.counted(rate) == expected
+    assert sentences.counted(rate) == expected
 
 
 def test_a_chart_without_figures_is_none() -> None:
@@ -310,3 +340,170 @@ def test_a_chart_without_figures_is_none() -> None:
     assert charts.dots([("a", empty)], "x", "t", "a", "d") is None
     assert charts.calibration([], "x", "t", "d") is None
     assert charts.thresholds([], 0.5, "x", "t", "d") is None
+
+
+def drawn(
+    count: int, seed: int = 0, *, strata: bool = True, labels: str = "both", recorded: bool = True
+) -> tuple[list[LabelledIncident], list[Assessment]]:
+    """Records with few labels and scores that tell the classes apart more often than not."""
+    rng = np.random.default_rng(seed)
+    records, assessments = [], []
+    for i in range(count):
+        stalking = {"both": bool(rng.random() < 0.4), "stalking": True, "other": False}[labels]
+        kind = "stalking" if stalking else ("ordinary", "near_miss")[int(rng.random() < 0.3)]
+        records.append(
+            LabelledIncident(
+                incident_id=f"i{i}{NASTY}",
+                narrative=f"Text {i} of {SECRET}",
+                stalking=stalking,
+                stratum=kind if strata else None,
+                recorded_offence=("Stalking", "Harassment", None)[i % 3] if recorded else None,
+                domestic=(True, False, None)[i % 3] if recorded else None,
+            )
+        )
+        assessments.append(assessed(i, float(np.clip(rng.normal(0.65 if stalking else 0.3, 0.2), 0, 1))))
+    return records, assessments
+
+
+def figures(records: list[LabelledIncident], assessments: list[Assessment], **more: Any) -> dict[str, Any]:
+    return evaluate(
+        records,
+        assessments,
+        threshold=ThresholdInfo(review=0.5, high=0.8, prevalence=0.4),
+        dataset=DatasetInfo("A set", [], False, "by case"),
+        seen_in_training=False,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("near_miss", [None, 0.1, 0.35])
+def test_the_control_reckons_what_follows_from_the_records_themselves(near_miss: float | None) -> None:
+    records, assessments = drawn(400)
+    explorer = Explorer(figures(records, assessments))
+    truth = np.array([r.stalking for r in records])
+    near = np.array([r.stratum == "near_miss" for r in records])
+    score = np.array([a.stalking.probability for a in assessments])
+    stream = Stream(prevalence=0.02, volume=900, minutes=7, near_miss=near_miss, capacity=60)
+    for index in (0, explorer.review, len(explorer.edges) - 5):
+        now = explorer.at(index, stream)
+        flag = score >= explorer.edges[index]
+        assert (now["recall"]["n"], now["recall"]["of"]) == ((flag & truth).sum(), truth.sum())
+        assert (now["falsely_flagged"]["n"], now["specificity"]["n"]) == ((flag & ~truth).sum(), (~flag & ~truth).sum())
+        false = flag[~truth].mean()
+        if near_miss is not None:
+            false = (1 - near_miss) * flag[~truth & ~near].mean() + near_miss * flag[near].mean()
+        found = 900 * 0.02 * flag[truth].mean()
+        alerts = found + 900 * 0.98 * false
+        assert now["alerts_a_day"]["value"] == pytest.approx(alerts)
+        assert now["hours"]["value"] == pytest.approx(alerts * 7 / 60)
+        assert now["missed_a_day"] == pytest.approx(18 - found)
+        assert now["live_precision"]["value"] == pytest.approx(found / alerts)
+        queue = explorer.queue(index, stream)
+        inside = [band for band in queue if band["in_queue"]]
+        assert sum(band["a_day"] for band in inside) == pytest.approx(alerts)
+        assert queue[-1]["read"] == pytest.approx(900)
+        assert queue[-1]["caught"] == pytest.approx(1)
+        assert sum(band["rows"] for band in queue) == 400
+
+
+def test_the_threshold_that_fills_the_capacity_is_the_lowest_that_does_not_overfill_it() -> None:
+    explorer = Explorer(figures(*drawn(400)))
+    index = explorer.to_fill()
+    assert index is not None
+    assert explorer.at(index)["alerts_a_day"]["value"] <= explorer.start.capacity
+    assert explorer.at(index - 1)["alerts_a_day"]["value"] > explorer.start.capacity
+    assert explorer.to_fill(replace(explorer.start, capacity=10**6)) == 0
+
+
+def test_records_without_a_kind_leave_the_mix_as_in_the_set() -> None:
+    explorer = Explorer(figures(*drawn(100, strata=False)))
+    assert not explorer.can_mix
+    assert explorer.start.near_miss is None
+    assert explorer.totals["unknown"] > 0
+
+
+EDGES = {
+    "no record": {"count": 0},
+    "five records": {"count": 5},
+    "stalking only": {"count": 40, "labels": "stalking"},
+    "no stalking": {"count": 40, "labels": "other"},
+    "no optional label": {"count": 60, "strata": False, "recorded": False},
+}
+
+
+@pytest.mark.parametrize("case", EDGES.values(), ids=EDGES)
+def test_a_page_at_the_edges_is_whole_and_says_nothing_untrue(case: dict[str, Any]) -> None:
+    records, assessments = drawn(**case)
+    metrics = json.loads(json.dumps(figures(records, assessments)))
+    text = Page(render_report([metrics], metrics["model"])).text
+    assert not re.search(r"\b(None|nan|NaN|inf|undefined|Undefined)\b%?(?! of)", text.replace("None.", ""))
+    stalking = sum(r.stalking for r in records)
+    if not stalking or stalking == len(records):
+        assert "the set lacks one of the two classes" in text
+        assert "Not measured: the set lacks one of the two classes." in text
+    if 0 < stalking < 30:
+        assert f"Only {stalking} records are truly stalking" in text
+    if not case.get("recorded", True):
+        assert "Not recorded" in text
+
+
+def test_what_a_model_does_not_know_is_not_covered(part: dict[str, Any]) -> None:
+    known = copy.deepcopy(part)
+    known["indicators"]["each"][0]["covered"] = False
+    known["indicators"]["each"][0]["recall"] = known["indicators"]["each"][0]["precision"] = dict.fromkeys(
+        ("n", "of", "value", "low", "high"), None
+    )
+    assert "not covered by this model" in Page(render_report([known], known["model"])).text
+
+
+def test_figures_of_an_earlier_version_are_shown_with_what_they_lack_said(part: dict[str, Any]) -> None:
+    old = {k: v for k, v in part.items() if k not in ("score_bins", "slice_gaps", "equalised", "earliness", "gates")}
+    text = Page(render_report([old], old["model"])).text
+    assert "these figures hold nothing on earliness" in text
+    assert "What a threshold means" not in text
+
+
+def test_narratives_are_in_the_page_only_when_handed_in_and_then_it_says_so_on_screen_and_on_paper() -> None:
+    records, assessments = drawn(60)
+    metrics = figures(records, assessments)
+    plain = render_report([metrics], metrics["model"])
+    assert SECRET not in plain
+    assert "Contains narrative text" not in plain
+    texts = {record.incident_id: record.narrative for record in records}
+    marked = render_report([metrics, metrics], metrics["model"], texts=texts)
+    wrong = metrics["errors"]["missed"]["count"] + metrics["errors"]["falsely_flagged"]["count"]
+    assert marked.count(SECRET) == wrong > 0
+    assert NASTY not in marked
+    assert Page(marked).text.count("Contains narrative text") >= 3
+    assert re.search(r"\.strip \{ display: block; position: fixed;", marked)
+
+
+def test_quoted_evidence_is_marked_in_a_narrative_that_is_shown(part: dict[str, Any]) -> None:
+    shown = copy.deepcopy(part)
+    worst = shown["errors"]["missed"]["worst"][0]
+    worst["evidence"] = [
+        {"indicator": "loitering", "start": 3, "end": 6},
+        {"indicator": "loitering", "start": 5, "end": 8},
+    ]
+    page = render_report([shown], shown["model"], texts={worst["incident_id"]: "He sat here"})
+    assert "He <mark>sat h</mark>ere" in page
+
+
+def test_the_flow_diagram_holds_every_group_with_its_number() -> None:
+    metrics = figures(*drawn(90))
+    flow = metrics["misidentification"]["flows"][0]
+    groups = {row["group"]: row["title"] for row in metrics["misidentification"]["recorded_groups"]}
+    svg = flow_chart(flow, groups, "x", "Flow", "What it shows")
+    assert svg is not None
+    words = Page(svg).words
+    for group in groups:
+        assert f"{groups[group]} {sum(c['n'] for c in flow['cells'] if c['recorded'] == group)}" in words
+    assert flow_chart({**flow, "cells": []}, groups, "x", "Flow", "") is None
+
+
+def test_a_large_set_makes_a_small_page(part: dict[str, Any]) -> None:
+    large = copy.deepcopy(part)
+    for kind in ("missed", "falsely_flagged"):
+        row = large["errors"][kind]["worst"][0]
+        large["errors"][kind]["worst"] = [{**row, "incident_id": f"{kind}-{i:06d}"} for i in range(250)]
+    assert len(render_report([large, large], large["model"]).encode()) < 6_000_000
