@@ -122,7 +122,8 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.tags and self.tags[-1][0] not in ("script", "style"):
+            self.words.append(data)
 
     @property
     def text(self) -> str:
