@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ class Columns:
         recorded_stalking: `(n,)` whether that title is a stalking offence; False where there is none.
         stratum: `(n,)` `stalking`, `near_miss`, `ordinary` or None.
         group: `(n,)` number of what belongs together: records joined by `case_id` or by `pair_id`.
+        has_recorded: `(n,)` whether the force recorded an offence; worked out from `recorded`.
     """
 
     stalking: Floats
@@ -53,16 +54,16 @@ class Columns:
     recorded_stalking: Bools
     stratum: NDArray[np.object_]
     group: NDArray[np.intp]
+    has_recorded: Bools = field(init=False)
 
     @property
     def positive(self) -> Bools:
         """`(n,)` true stalking."""
         return np.asarray(self.stalking == 1)
 
-    @property
-    def has_recorded(self) -> Bools:
-        """`(n,)` whether the force recorded an offence."""
-        return np.array([title is not None for title in self.recorded], dtype=bool)
+    def __post_init__(self) -> None:
+        has = np.array([title is not None for title in self.recorded], dtype=bool)
+        object.__setattr__(self, "has_recorded", has)
 
 
 def check_aligned(records: Sequence[LabelledIncident], answers: Answers, whose: str = "the model") -> None:
