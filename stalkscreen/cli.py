@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -60,7 +60,14 @@ def main() -> None:
     type=click.FloatRange(0, 0.5, min_open=True),
     help="Share of incidents that belong to stalking cases; ordinary ones are mixed in to reach it.",
 )
-def synthesise(cases: int, seed: int, out: Path, live_prevalence: float | None) -> None:
+@click.option(
+    "--passages",
+    type=click.Choice(["all", "learning", "held-out"]),
+    default="all",
+    show_default=True,
+    help="Which hand-written passages may be used: `learning` and `held-out` share none.",
+)
+def synthesise(cases: int, seed: int, out: Path, live_prevalence: float | None, passages: str) -> None:
     """Simulate case histories with labels, evidence and recorded offences.
 
     \b
@@ -69,7 +76,7 @@ def synthesise(cases: int, seed: int, out: Path, live_prevalence: float | None) 
     """
     from stalkscreen.synthesis.histories import synthesise as run
 
-    click.echo(run(cases, seed, out, live_prevalence=live_prevalence))
+    click.echo(run(cases, seed, out, live_prevalence=live_prevalence, part=cast(Any, passages)))
 
 
 @main.command(short_help="Fit, validate, track and register a model.")
@@ -78,19 +85,44 @@ def synthesise(cases: int, seed: int, out: Path, live_prevalence: float | None) 
 )
 @click.option("--config", type=_FILE, required=True, help="Experiment config (TOML).")
 @click.option("--holdout", type=_FILE, multiple=True, help="Labelled set that must stay unseen; refused if it leaks.")
+@click.option(
+    "--histories",
+    type=_FILE,
+    multiple=True,
+    help="Case histories to learn the pattern over time from (kind `encoder`); never scored.",
+)
+@click.option("--keep-folds", type=_FILE, help="Keep finished folds in this folder and go on from what is there.")
 @_columns
-def train(data: Sequence[Path], config: Path, holdout: Sequence[Path], columns: str | None) -> None:
+def train(
+    data: Sequence[Path],
+    config: Path,
+    holdout: Sequence[Path],
+    histories: Sequence[Path],
+    keep_folds: Path | None,
+    columns: str | None,
+) -> None:
     """Check, fit, cross-validate, calibrate, track in MLflow and register as `candidate`.
 
     \b
     Example:  stalkscreen train --data data/synthetic/narratives.jsonl --config training/configs/linear.toml
     Own file: stalkscreen train --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN,stalking=IS_STALKING \\
                 --config training/configs/linear.toml
+    Encoder:  stalkscreen synthesise --cases 300 --seed 1 --passages learning --out out/histories
+              stalkscreen train --data data/synthetic/narratives.jsonl --histories out/histories/histories.jsonl \\
+                --config training/configs/encoder.toml --keep-folds out/folds
     """
     from stalkscreen.config import Settings
     from stalkscreen.workflow import train_and_register
 
-    done = train_and_register(data, config, Settings.from_env(), columns=columns, holdout=holdout)
+    done = train_and_register(
+        data,
+        config,
+        Settings.from_env(),
+        columns=columns,
+        holdout=holdout,
+        histories=histories,
+        keep_folds=keep_folds,
+    )
     click.echo(done.summary)
     click.echo(f"Next: stalkscreen promote {done.version}")
 
@@ -149,11 +181,14 @@ def evaluate(
 @click.option("--data", type=_FILE, required=True, help="Labelled set.")
 @_columns
 @click.option("--out", type=_FILE, required=True, help="Folder for the review file, or for the corrected set.")
+@click.option("--config", type=_FILE, help="Experiment config (TOML) of the classifier and folds; default: linear.")
 @click.option("--with-text", is_flag=True, help="Put narratives into the Label Studio tasks; otherwise ids only.")
 @click.option(
     "--apply", "reviewed", type=_FILE, metavar="REVIEWED.CSV", help="Write the set with these decisions in it."
 )
-def audit_labels(data: Path, columns: str | None, out: Path, with_text: bool, reviewed: Path | None) -> None:
+def audit_labels(
+    data: Path, columns: str | None, out: Path, config: Path | None, with_text: bool, reviewed: Path | None
+) -> None:
     """List records whose stalking label or recorded offence is probably wrong, what matters most first.
 
     Nothing is relabelled: a person fills in `reviewed_stalking`, `reviewer` and `reason` in review.csv, and --apply writes
@@ -170,11 +205,12 @@ def audit_labels(data: Path, columns: str | None, out: Path, with_text: bool, re
     from stalkscreen.workflow import audit_labels as run
 
     if reviewed is not None:
-        if with_text:
-            raise click.UsageError("--with-text goes with an audit, not with --apply.")
+        if with_text or config:
+            raise click.UsageError("--with-text and --config go with an audit, not with --apply.")
         click.echo(apply_review(data, reviewed, out, columns=columns))
         return
-    click.echo(run(data, out, TrainConfig(kind="linear"), columns=columns, with_text=with_text))
+    settings = TrainConfig.read(config) if config else TrainConfig(kind="linear")
+    click.echo(run(data, out, settings, columns=columns, with_text=with_text))
 
 
 @main.command(short_help="Run the release gates and release.")

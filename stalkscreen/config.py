@@ -46,6 +46,8 @@ class ThresholdSettings(BaseModel):
         target_recall: Recall aimed at; the shortfall is reported, never hidden.
         high_band: Largest share of all that is not stalking in band `high`.
         tier_unclear: Probability of s4A between these two answers `unclear`.
+        cascade_loss: Largest share of true stalking that the cheap first stage may lose, for kinds that have one;
+            leave it out for no cascade.
     """
 
     model_config = _FROZEN
@@ -55,6 +57,7 @@ class ThresholdSettings(BaseModel):
     target_recall: float = Field(default=0.90, gt=0, le=1)
     high_band: float = Field(default=0.01, gt=0, lt=1)
     tier_unclear: tuple[float, float] = (0.4, 0.6)
+    cascade_loss: float | None = Field(default=None, ge=0, le=0.05)
 
 
 class TrainConfig(BaseModel):

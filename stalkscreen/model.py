@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
 
@@ -20,7 +21,7 @@ import numpy as np
 from stalkscreen.classifiers import Classifier, Floats, ScoredSpan, Scores, classifier_class
 from stalkscreen.config import DEFAULT_LIVE_PREVALENCE
 from stalkscreen.errors import ModelFormatError
-from stalkscreen.model_format import TINY, ModelInfo, Thresholds, file_sha256, files_in, read_info
+from stalkscreen.model_format import TINY, ModelInfo, Platt, Thresholds, file_sha256, files_in, read_info
 from stalkscreen.schema import (
     Assessment,
     Band,
@@ -43,6 +44,19 @@ MAX_SPANS = 3
 """Most evidence spans shown for an indicator, strongest first: a reviewer has half a minute an alert."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What turns one stage's raw scores into answers."""
+
+    stamp: ModelStamp
+    calibration: Mapping[str, Platt]
+    cuts: Thresholds
+
+    def calibrated(self, head: str, raw: Floats) -> Floats:
+        platt = self.calibration.get(head)
+        return raw if platt is None else platt(raw)
+
+
 class ScreeningModel:
     """A classifier with its calibration, thresholds and provenance.
 
@@ -50,19 +64,29 @@ class ScreeningModel:
         classifier: Any kind of `stalkscreen.classifiers.KINDS`.
         info: Its label order, calibration, thresholds and provenance.
         live_prevalence: Share of stalking in the stream it will read, in 0..1; changes `probability_at_live` only.
+        cascade: Whether the cheap first stage may answer, where the model has one.
     """
 
     def __init__(
-        self, classifier: Classifier, info: ModelInfo, live_prevalence: float = DEFAULT_LIVE_PREVALENCE
+        self,
+        classifier: Classifier,
+        info: ModelInfo,
+        live_prevalence: float = DEFAULT_LIVE_PREVALENCE,
+        cascade: bool = True,
     ) -> None:
         self.classifier = classifier
         self.info = info
         self.live_prevalence = live_prevalence
         self._taxonomy: Taxonomy = load_taxonomy()
-        self._stamp = ModelStamp(
+        self._first: Classifier | None = getattr(classifier, "first_stage", None) if info.cascade and cascade else None
+        self._second_stage = _Stage(self._stamp(info.kind), info.calibration, info.thresholds)
+
+    def _stamp(self, stage: str) -> ModelStamp:
+        info = self.info
+        return ModelStamp(
             version=info.version,
             kind=info.kind,
-            stage=info.kind,
+            stage=stage,
             label_version=info.label_version,
             data_hash=info.provenance.data_hash,
         )
@@ -103,12 +127,20 @@ class ScreeningModel:
         """
         if not cases:
             return []
-        scores = self.classifier.predict(cases)
-        return [self._answer(case, scores, row) for row, case in enumerate(cases)]
-
-    def _calibrated(self, head: str, raw: Floats) -> Floats:
-        platt = self.info.calibration.get(head)
-        return raw if platt is None else platt(raw)
+        answers: dict[int, Assessment] = {}
+        left = list(range(len(cases)))
+        if self._first is not None and self.info.cascade is not None:
+            cascade = self.info.cascade
+            first = self._first.predict(cases)
+            stage = _Stage(self._stamp(self._first.kind), cascade.calibration, cascade.thresholds)
+            cleared = np.flatnonzero(first.stalking < cascade.cut).tolist()
+            answers = {row: self._answer(cases[row], first, row, stage) for row in cleared}
+            left = [row for row in left if row not in answers]
+        if left:
+            scores = self.classifier.predict([cases[row] for row in left])
+            for i, row in enumerate(left):
+                answers[row] = self._answer(cases[row], scores, i, self._second_stage)
+        return [answers[row] for row in range(len(cases))]
 
     def at_live(self, probability: float) -> float:
         """Bayes' rule from the training prevalence to the live one (Saerens et al. 2002)."""
@@ -117,21 +149,21 @@ class ScreeningModel:
         odds_against = (1 - probability) * (1 - q) / (1 - p)
         return odds_for / (odds_for + odds_against)
 
-    def _answer(self, case: Case, scores: Scores, row: int) -> Assessment:
-        cuts = self.info.thresholds
-        probability = float(self._calibrated("stalking", scores.stalking[row : row + 1])[0])
+    def _answer(self, case: Case, scores: Scores, row: int, stage: _Stage) -> Assessment:
+        cuts = stage.cuts
+        probability = float(stage.calibrated("stalking", scores.stalking[row : row + 1])[0])
         flag = probability >= cuts.review
         band: Band = "low" if not flag else "high" if probability >= cuts.high else "medium"
-        history = float(self._calibrated("history_check", scores.history_check[row : row + 1])[0])
-        s4a = float(self._calibrated("tier_s4a", scores.tier_s4a[row : row + 1])[0])
+        history = float(stage.calibrated("history_check", scores.history_check[row : row + 1])[0])
+        s4a = float(stage.calibrated("tier_s4a", scores.tier_s4a[row : row + 1])[0])
         low, high = cuts.tier_unclear
         tier: TierHint = "not_applicable" if not flag else "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
         found = scores.spans[row]
-        indicators = self._indicators(case, scores.indicators[row], found)
+        indicators = self._indicators(case, scores.indicators[row], found, stage)
         present = {i.name for i in indicators if i.present}
-        against, negated = self._against(case, found, present)
-        domestic = float(self._calibrated("domestic", scores.domestic[row : row + 1])[0])
-        cyber = float(self._calibrated("cyber", scores.cyber[row : row + 1])[0])
+        against, negated = self._against(case, found, present, stage.cuts.against)
+        domestic = float(stage.calibrated("domestic", scores.domestic[row : row + 1])[0])
+        cyber = float(stage.calibrated("cyber", scores.cyber[row : row + 1])[0])
         relationship = cast(Relationship, self._taxonomy.relationships[int(np.argmax(scores.relationship[row]))])
         recorded = "; ".join(dict.fromkeys(i.recorded_offence for i in case.incidents if i.recorded_offence)) or None
         misidentified = None
@@ -171,7 +203,7 @@ class ScreeningModel:
             tier=TierAnswer(hint=tier, probability_s4A=s4a),
             four=FourAnswer(
                 **{
-                    name: float(self._calibrated(f"four_{name}", scores.four[row, i : i + 1])[0])
+                    name: float(stage.calibrated(f"four_{name}", scores.four[row, i : i + 1])[0])
                     for i, name in enumerate(FourAnswer.model_fields)
                 }
             ),
@@ -182,7 +214,7 @@ class ScreeningModel:
             considerations=self._taxonomy.considerations_for(facts),
             recorded_offence=recorded,
             possible_misidentification=misidentified,
-            model=self._stamp,
+            model=stage.stamp,
         )
 
     def _family(self, raw: Floats, stalking: float) -> FamilyAnswer:
@@ -204,10 +236,10 @@ class ScreeningModel:
             incident_id=record.incident_id if len(case.incidents) > 1 else None,
         )
 
-    def _indicators(self, case: Case, raw: Floats, found: Sequence[ScoredSpan]) -> list[IndicatorAnswer]:
+    def _indicators(self, case: Case, raw: Floats, found: Sequence[ScoredSpan], stage: _Stage) -> list[IndicatorAnswer]:
         names = self.info.indicator_names
-        calibrated = [float(self._calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)]
-        cuts = [self.info.thresholds.indicators.get(n, 0.5) for n in names]
+        calibrated = [float(stage.calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)]
+        cuts = [stage.cuts.indicators.get(n, 0.5) for n in names]
         present = [p >= cut for p, cut in zip(calibrated, cuts, strict=True)]
         evidence = [self._evidence(case, found, i) if here else [] for i, here in enumerate(present)]
         for i, name in enumerate(names):
@@ -238,9 +270,11 @@ class ScreeningModel:
         kept = [s for s in ranked[:MAX_SPANS] if s.indicators[indicator] >= least]
         return [self._span(case, s.start, s.end, s.incident) for s in kept]
 
-    def _against(self, case: Case, found: Sequence[ScoredSpan], present: set[str]) -> tuple[list[Span], set[str]]:
+    def _against(
+        self, case: Case, found: Sequence[ScoredSpan], present: set[str], cut: float
+    ) -> tuple[list[Span], set[str]]:
         """Stretches that say an indicator is absent or another person's, and the indicators so spoken of."""
-        speaking = [s for s in found if s.against >= self.info.thresholds.against]
+        speaking = [s for s in found if s.against >= cut]
         negated: set[str] = set()
         for span in speaking:
             if len(span.mentioned):
@@ -267,7 +301,7 @@ class ScreeningModel:
             raise
 
     @classmethod
-    def load(cls, folder: Path, live_prevalence: float = DEFAULT_LIVE_PREVALENCE) -> Self:
+    def load(cls, folder: Path, live_prevalence: float = DEFAULT_LIVE_PREVALENCE, cascade: bool = True) -> Self:
         """Read a model folder.
 
         Raises:
@@ -285,7 +319,7 @@ class ScreeningModel:
         classifier = classifier_class(info.kind).load(folder / "classifier")
         if classifier.indicator_names != info.indicator_names:
             raise ModelFormatError(f"{folder}: the classifier and model.json name different indicators.")
-        return cls(classifier, info, live_prevalence)
+        return cls(classifier, info, live_prevalence, cascade)
 
 
 def keyword_model(live_prevalence: float = DEFAULT_LIVE_PREVALENCE) -> ScreeningModel:

@@ -69,6 +69,34 @@ class Thresholds(BaseModel):
     against: float = 0.5
 
 
+class Cascade(BaseModel):
+    """How the cheap first stage clears what is plainly something else, so that only the rest is read by the second.
+
+    Attributes:
+        cut: A record whose raw first-stage score is below it is answered by the first stage and not flagged.
+        calibration: Of the first stage's heads.
+        thresholds: The first stage's own cuts; its `review` is never reached below `cut`.
+        stated_loss: Largest share of true stalking records that may be lost by it, as configured.
+        stalking: True stalking records it was chosen on, out of fold.
+        lost: Of them, those that the second stage would have flagged and the first clears.
+        lost_upper: Upper end of the exact 95% interval of their share (Clopper and Pearson 1934).
+        below_cut: Share of all true stalking records below the cut, flagged by the second stage or not.
+        cleared: Share of the records it clears, by stratum and for `all`.
+    """
+
+    model_config = _FROZEN
+
+    cut: float
+    calibration: dict[str, Platt] = Field(default_factory=dict)
+    thresholds: Thresholds
+    stated_loss: float
+    stalking: int
+    lost: int
+    lost_upper: float
+    below_cut: float
+    cleared: dict[str, float] = Field(default_factory=dict)
+
+
 class Provenance(BaseModel):
     """Where a model comes from; enough to train it again.
 
@@ -107,6 +135,7 @@ class ModelInfo(BaseModel):
     prevalence: float = Field(gt=0, lt=1)
     thresholds: Thresholds
     calibration: dict[str, Platt] = Field(default_factory=dict)
+    cascade: Cascade | None = None
     provenance: Provenance = Provenance()
     headline: dict[str, Any] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)

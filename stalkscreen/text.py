@@ -145,6 +145,7 @@ _WORD = re.compile(r"[a-z]+(?:[/'’-][a-z]+)*/?|\d+(?:[:.]\d+)*(?:st|nd|rd|th)?
 
 @cache
 def shorthand() -> dict[str, str]:
+    """Police shorthand, lower case, and the words it stands for (`shorthand.toml`)."""
     path = Path(__file__).with_name("shorthand.toml")
     expand: dict[str, str] = tomllib.loads(path.read_text(encoding="utf-8"))["expand"]
     return expand

@@ -98,6 +98,7 @@ def record_run(
     folder: Path,
     evaluation: Path,
     input_example: pd.DataFrame,
+    curves: Sequence[Mapping[str, float]] = (),
 ) -> str:
     """Log one training run and register its model with the alias `candidate`.
 
@@ -111,6 +112,7 @@ def record_run(
         folder: The saved model.
         evaluation: Folder with `metrics.json`, `errors.csv` and `report.html`.
         input_example: Synthetic rows only; MLflow stores them with the model.
+        curves: One entry an epoch of the final fit, with `epoch` and what was measured; logged as curves.
 
     Returns:
         Run id.
@@ -167,6 +169,8 @@ def record_run(
             registered_model_name=None,
         )
         mlflow.log_metrics(_flat(metrics), model_id=logged.model_id, dataset=dataset)
+        for entry in curves:
+            mlflow.log_metrics({f"fit.{k}": v for k, v in entry.items() if k != "epoch"}, step=int(entry["epoch"]))
         mlflow.log_artifacts(str(evaluation), "evaluation")
         with tempfile.TemporaryDirectory() as scratch:
             environment = Path(scratch) / "environment.txt"

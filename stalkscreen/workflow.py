@@ -7,7 +7,9 @@ the demo.
 from __future__ import annotations
 
 import tempfile
+import time
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from stalkscreen.config import Settings, TrainConfig
 from stalkscreen.dataset import Columns, LabelledSet, read_labelled
-from stalkscreen.errors import ConfigError
+from stalkscreen.dataset.writing import write_text
+from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.progress import stages
 from stalkscreen.references import load_model, resolve
@@ -119,6 +122,8 @@ def train_and_register(
     *,
     columns: str | None = None,
     holdout: Sequence[Path] = (),
+    histories: Sequence[Path] = (),
+    keep_folds: Path | None = None,
 ) -> Trained:
     """Check, fit, evaluate, track and register. Nothing is registered when anything before fails.
 
@@ -132,17 +137,26 @@ def train_and_register(
     from evaluation.gates import SCORES, Gates, read_scores, run_gates, summary, write_scores
     from stalkscreen import tracking
     from training import splits
+    from training.kept_folds import KeptFolds
     from training.train import fit
 
     config = TrainConfig.read(config_path)
     labelled = read_labels(data, columns)
+    learnt = read_labels(histories, columns) if histories else None
     held_out = read_labels(holdout, columns) if holdout else None
     if held_out is not None:
         splits.check_holdout(labelled.records, held_out.records, config.validation.near_duplicate)
+    files = [*labelled.files, *(dict(f) | {"used_as": "histories"} for f in (learnt.files if learnt else ()))]
+    kept = None
+    if keep_folds is not None:
+        made_of = {"files": [f["sha256"] for f in files], "config": config.model_dump(mode="json")}
+        kept = KeptFolds(keep_folds, made_of)
     result = fit(
         labelled.records,
         config,
-        files=labelled.files,
+        histories=learnt.records if learnt else (),
+        kept=kept,
+        files=files,
         data_hash=labelled.data_hash,
         model_version=tracking.next_version(settings),
         live_prevalence=settings.live_prevalence,
@@ -185,7 +199,8 @@ def train_and_register(
             params=_flat(config.model_dump(mode="json")) | {"grouping": result.grouping},
             metrics=logged,
             frame=_labels_only(labelled),
-            sources=labelled.files,
+            sources=files,
+            curves=getattr(model.classifier, "curves", ()),
             folder=folder,
             evaluation=evaluation,
             input_example=_input_example(),
@@ -325,6 +340,81 @@ def evaluate_files(
         f"{len(labelled.records):,} records: AUC {_shown(figures, 'auc')}, recall {_shown(figures, 'recall')} and false "
         f"flags {_shown(figures, 'false_flag')} at the review threshold.{seen}\nReport: {out / 'report.html'}{'.' if marked else ''}{marked}"
     )
+
+
+def audit_labels(
+    path: Path, out: Path, config: TrainConfig, *, columns: str | None = None, with_text: bool = False
+) -> str:
+    """Write the records whose label or recorded offence is probably wrong, for review; answers with a summary.
+
+    Raises:
+        DataError: The file cannot be used, or `out` cannot be written to.
+        ConfigError: The `audit` extra is not installed.
+    """
+    from training.label_audit import audit
+    from training.label_review import label_studio_tasks, review_csv
+
+    began = time.monotonic()
+    review = out / "review.csv"
+    if review.exists():
+        raise DataError(
+            f"{review} is there already and may hold somebody's decisions; choose another --out or move it away.",
+            file=str(review),
+        )
+    labelled = read_labels([path], columns)
+    found = audit(labelled.records, config, progress=stages("audit"))
+    make_folder(out)
+    tasks = out / ("label_studio_tasks_with_text.json" if with_text else "label_studio_tasks.json")
+    write_text(review, "\ufeff" + review_csv(found))
+    write_text(tasks, label_studio_tasks(found, labelled.records, with_text=with_text))
+    counts = Counter(kind for finding in found.findings for kind in finding.kinds)
+    used = "and marked indicators " if found.indicators_used else ""
+    return (
+        f"{found.records:,} records read, {len(found.findings):,} to review: "
+        f"{counts['label_misses_stalking']:,} labels that may miss stalking, {counts['label_overstates_stalking']:,} that may "
+        f"overstate it, {counts['near_duplicates_disagree']:,} near-duplicates with different labels, "
+        f"{counts['recorded_offence']:,} recorded offences that are probably wrong; {time.monotonic() - began:.0f} s. "
+        f"Scored by text {used}out of fold, kept apart by {found.grouping}. No label was changed.\n"
+        f"Review:  {review}\nTasks:   {tasks}"
+        + (" (holds narratives: keep it where they may be kept)" if with_text else "")
+        + f"\nThen:    stalkscreen audit-labels --data {path} --apply {review} --out {out}"
+    )
+
+
+def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None = None) -> str:
+    """Write the corrected set and its change log beside each other; the original is left as it is.
+
+    Raises:
+        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written).
+    """
+    import json
+
+    from stalkscreen.dataset import write_labelled
+    from training.label_review import corrected, read_review
+
+    labelled = read_labels([path], columns)
+    records, log = corrected(labelled.records, read_review(reviewed, labelled.records))
+    make_folder(out)
+    target, logged = out / f"{path.stem}_reviewed{path.suffix.lower()}", out / f"{path.stem}_reviewed.changes.jsonl"
+    write_labelled(records, target)
+    write_text(logged, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in log))
+    changed = sum(entry["from"] != entry["to"] for entry in log)
+    return (
+        f"{len(records):,} records, {len(log):,} reviewed: {changed:,} labels changed, {len(log) - changed:,} confirmed. "
+        f"{path} is as it was.\nCorrected set: {target}\nChange log:    {logged}"
+    )
+
+
+def make_folder(out: Path) -> None:
+    """Make an output folder.
+
+    Raises:
+        DataError: There is a file of that name, or the folder may not be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {out}: no folder can be made there ({error.strerror}).", file=str(out)) from error
 
 
 def _released(settings: Settings) -> Path | None:

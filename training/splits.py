@@ -37,14 +37,19 @@ class _Union:
         self.parent[self.find(j)] = self.find(i)
 
 
+def word_pairs(text: str) -> set[str]:
+    """Every two neighbouring words of a text, in small letters; the word itself where there is only one."""
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[k : k + 2]) for k in range(max(1, len(words) - 1))}
+
+
 def near_duplicates(texts: Sequence[str], threshold: float) -> list[tuple[int, int]]:
     """Pairs of texts whose sets of word pairs have an estimated Jaccard similarity of at least `threshold`."""
     index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
     pairs: list[tuple[int, int]] = []
     for i, text in enumerate(texts):
-        words = re.findall(r"\w+", text.lower())
         sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
-        sketch.update_batch([" ".join(words[k : k + 2]).encode() for k in range(max(1, len(words) - 1))])
+        sketch.update_batch([pair.encode() for pair in word_pairs(text)])
         pairs += [(int(j), i) for j in index.query(sketch)]
         index.insert(str(i), sketch)
     return pairs

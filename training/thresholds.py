@@ -7,7 +7,7 @@ the held-out sets say how much.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -62,6 +62,11 @@ def best_f1_cut(probability: Floats, target: Floats) -> float:
     return best if np.isfinite(best) else 0.5
 
 
+def calibrated(calibration: Mapping[str, Platt], head: str, raw: Floats) -> Floats:
+    """Calibrated probabilities of a head; raw scores where it has no calibration."""
+    return calibration[head](raw) if head in calibration else raw
+
+
 def choose(
     scores: Scores,
     targets: Targets,
@@ -71,11 +76,7 @@ def choose(
     settings: ThresholdSettings,
 ) -> tuple[Thresholds, ReviewThreshold]:
     """All cuts of a model, and the review threshold's own account of itself (recall, shortfall)."""
-
-    def calibrated(head: str, raw: Floats) -> Floats:
-        return calibration[head](raw) if head in calibration else raw
-
-    stalking = calibrated("stalking", scores.stalking)
+    stalking = calibrated(calibration, "stalking", scores.stalking)
     review = choose_review_threshold(stalking, targets.stalking, strata, settings.max_ordinary, settings.max_near_miss)
     negatives = stalking[targets.stalking == 0]
     high = float(np.quantile(negatives, 1 - settings.high_band)) if len(negatives) else 0.5
@@ -83,10 +84,14 @@ def choose(
         Thresholds(
             review=review.threshold,
             high=max(high, review.threshold),
-            history_check=best_f1_cut(calibrated("history_check", scores.history_check), targets.history_check),
+            history_check=best_f1_cut(
+                calibrated(calibration, "history_check", scores.history_check), targets.history_check
+            ),
             tier_unclear=settings.tier_unclear,
             indicators={
-                name: best_f1_cut(calibrated(f"indicator:{name}", scores.indicators[:, i]), targets.indicators[:, i])
+                name: best_f1_cut(
+                    calibrated(calibration, f"indicator:{name}", scores.indicators[:, i]), targets.indicators[:, i]
+                )
                 for i, name in enumerate(indicator_names)
             },
         ),

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stalkscreen.classifiers import Classifier, Progress, Scores, Targets, classifier_class, silent
+from stalkscreen.classifiers import Classifier, Progress, Scores, Targets, silent
 from stalkscreen.config import CHECKOUT, TrainConfig
-from stalkscreen.errors import ConfigError, DataError
+from stalkscreen.errors import DataError
 from stalkscreen.metrics import ReviewThreshold
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Provenance
 from stalkscreen.schema import Assessment, Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 from training import splits, thresholds
+from training.cascade import choose_cascade
+from training.kept_folds import KeptFolds
+from training.out_of_fold import FoldScores, Scored, cross_fit
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "pydantic")
 
@@ -59,6 +62,9 @@ def fit(
     data_hash: str = "none",
     model_version: str = "unregistered",
     live_prevalence: float = 0.008,
+    workers: int | None = None,
+    histories: Sequence[LabelledIncident] = (),
+    kept: KeptFolds | None = None,
     progress: Progress = silent,
 ) -> TrainingResult:
     """Cross-validate over group-disjoint folds, calibrate and choose cuts on the result, then fit on everything.
@@ -70,6 +76,9 @@ def fit(
         data_hash: Hash over those.
         model_version: Version number the model will be registered under.
         live_prevalence: See `ScreeningModel`.
+        workers: Processes that fit folds side by side, at most; see `training.out_of_fold.cross_fit`.
+        histories: Incidents of case histories to learn the pattern over time from; never scored.
+        kept: Where finished folds are kept and found again; None keeps nothing.
         progress: Called as each stage is done.
 
     Raises:
@@ -88,26 +97,21 @@ def fit(
     group, grouping = splits.groups(records, config.validation.near_duplicate)
     fold = splits.folds(records, group, config.validation.folds, config.seed)
     n_folds = int(fold.max()) + 1
-    cases = [Case.of_one(r) for r in records]
-    fold_models: list[Classifier] = []
-    parts: list[tuple[NDArray[np.intp], Scores]] = []
-    for number in range(n_folds):
-        progress(f"fold {number + 1} of {n_folds}", number + 1, n_folds + 2)
-        inside, outside = np.flatnonzero(fold != number).tolist(), np.flatnonzero(fold == number)
-        classifier = _new(config).fit([records[i] for i in inside], taxonomy)
-        fold_models.append(classifier)
-        parts.append((outside, classifier.predict([cases[i] for i in outside.tolist()])))
-    progress("fitting on all records", n_folds + 1, n_folds + 2)
-    final = _new(config).fit(records, taxonomy)
+    fitted = cross_fit(records, config, fold, workers=workers, histories=histories, kept=kept, progress=progress)
+    final = cast(Classifier, fitted.final)
     names = final.indicator_names
-    scores = _gather(parts, [m.indicator_names for m in fold_models], names, len(records))
+    scores = _gather(fitted.folds, names, len(records))
     targets = Targets.of(records, taxonomy)
     columns = [taxonomy.indicator_names.index(n) for n in names]
     targets = _replace(targets, indicators=targets.indicators[:, columns])
     calibration = thresholds.calibrate(scores, targets, names)
-    cuts, review = thresholds.choose(
-        scores, targets, [r.stratum for r in records], names, calibration, config.thresholds
-    )
+    strata = [r.stratum for r in records]
+    cuts, review = thresholds.choose(scores, targets, strata, names, calibration, config.thresholds)
+    cascade = None
+    if fitted.folds[0].first is not None and config.thresholds.cascade_loss is not None:
+        first = _gather([replace(p, scores=cast(Scores, p.first)) for p in fitted.folds], names, len(records))
+        flagged = thresholds.calibrated(calibration, "stalking", scores.stalking) >= cuts.review
+        cascade = choose_cascade(first, flagged, targets, strata, names, config.thresholds, cuts.review)
     info = ModelInfo(
         kind=config.kind,
         version=model_version,
@@ -116,6 +120,7 @@ def fit(
         prevalence=share,
         thresholds=cuts,
         calibration=calibration,
+        cascade=cascade,
         provenance=Provenance(
             data=list(files),
             data_hash=data_hash,
@@ -127,10 +132,13 @@ def fit(
         ),
     )
     assessed: list[Assessment | None] = [None] * len(records)
-    for classifier, (outside, _) in zip(fold_models, parts, strict=True):
-        fold_info = info.model_copy(update={"indicator_names": classifier.indicator_names})
-        answers = ScreeningModel(classifier, fold_info, live_prevalence).assess([cases[i] for i in outside.tolist()])
-        for i, answer in zip(outside.tolist(), answers, strict=True):
+    for part in fitted.folds:
+        fold_info = info.model_copy(update={"indicator_names": part.indicator_names})
+        rows = part.rows.tolist()
+        ids = [records[i].incident_id for i in rows]
+        scored = cast(Classifier, Scored(part.scores, part.indicator_names, ids, config.kind, part.first))
+        answers = ScreeningModel(scored, fold_info, live_prevalence).assess([Case.of_one(records[i]) for i in rows])
+        for i, answer in zip(rows, answers, strict=True):
             assessed[i] = answer
     progress("done", n_folds + 2, n_folds + 2)
     return TrainingResult(
@@ -143,34 +151,22 @@ def fit(
     )
 
 
-def _new(config: TrainConfig) -> Classifier:
-    try:
-        return classifier_class(config.kind)(**config.classifier)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"[{config.kind}] in the config is wrong: {error}", field=config.kind) from error
-
-
-def _gather(
-    parts: Sequence[tuple[NDArray[np.intp], Scores]],
-    fold_names: Sequence[tuple[str, ...]],
-    names: tuple[str, ...],
-    n: int,
-) -> Scores:
+def _gather(parts: Sequence[FoldScores], names: tuple[str, ...], n: int) -> Scores:
     """Put the folds' scores into the records' order; an indicator that a fold never saw scores 0 there."""
     arrays: dict[str, Any] = {}
     for field in fields(Scores):
         if field.name == "spans":
             continue
-        sample = getattr(parts[0][1], field.name)
+        sample = getattr(parts[0].scores, field.name)
         width = (len(names),) if field.name == "indicators" else sample.shape[1:]
         whole = np.zeros((n, *width))
-        for (rows, part), known in zip(parts, fold_names, strict=True):
-            values = getattr(part, field.name)
+        for part in parts:
+            values = getattr(part.scores, field.name)
             if field.name == "indicators":
-                for column, name in enumerate(known):
-                    whole[rows, names.index(name)] = values[:, column]
+                for column, name in enumerate(part.indicator_names):
+                    whole[part.rows, names.index(name)] = values[:, column]
             else:
-                whole[rows] = values
+                whole[part.rows] = values
         arrays[field.name] = whole
     return Scores(**arrays, spans=[])
 

@@ -9,6 +9,7 @@ from stalkscreen.errors import UnknownNameError
 
 KINDS: dict[str, str] = {
     "keyword": "stalkscreen.classifiers.keyword:KeywordClassifier",
+    "encoder": "stalkscreen.classifiers.encoder:EncoderClassifier",
     "linear": "stalkscreen.classifiers.linear:LinearClassifier",
 }
 """Kind name to `module:class`. A new kind is one line here (see `Classifier`)."""

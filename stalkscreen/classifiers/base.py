@@ -7,7 +7,7 @@ A classifier turns cases into raw scores. It knows nothing of calibration, thres
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
@@ -76,6 +76,11 @@ class Scores:
     cyber: Floats
     relationship: Floats
     spans: list[list[ScoredSpan]]
+
+    def take(self, rows: Sequence[int]) -> Scores:
+        """The scores of some cases, in the order of `rows`."""
+        chosen = {f.name: getattr(self, f.name)[list(rows)] for f in fields(self) if f.name != "spans"}
+        return Scores(**chosen, spans=[self.spans[i] for i in rows] if self.spans else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +168,18 @@ class Classifier(Protocol):
     kind: ClassVar[str]
     indicator_names: tuple[str, ...]
 
-    def fit(self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent) -> Self:
-        """Learn from labelled incidents; unknown labels are left out. Deterministic for a given config."""
+    def fit(
+        self,
+        records: Sequence[LabelledIncident],
+        taxonomy: Taxonomy,
+        progress: Progress = silent,
+        histories: Sequence[LabelledIncident] = (),
+    ) -> Self:
+        """Learn from labelled incidents; unknown labels are left out. Deterministic for a given config.
+
+        `histories` are incidents of cases with a known `case_stalking`, for kinds that learn the pattern over several
+        incidents; others leave them aside.
+        """
         ...
 
     def predict(self, cases: Sequence[Case]) -> Scores:

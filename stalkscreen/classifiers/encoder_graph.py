@@ -6,7 +6,10 @@ normalisation with its skip, GELU with its bias) are what makes it fast on two c
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +20,9 @@ FUSED = "com.microsoft"
 OPSET = 17
 
 
-def body_graph(weights: Mapping[str, NDArray[np.float32]], layers: int, heads: int, epsilon: float) -> onnx.ModelProto:
+def body_graph(
+    weights: Mapping[str, NDArray[np.float32]], layers: int, heads: int, epsilon: float, halved: bool = False
+) -> onnx.ModelProto:
     """Build the graph `(ids (b, t) int32, lengths (b,) int32) -> states (b, t, width) float32`.
 
     Args:
@@ -25,6 +30,7 @@ def body_graph(weights: Mapping[str, NDArray[np.float32]], layers: int, heads: i
         layers: Transformer layers.
         heads: Attention heads.
         epsilon: Of the layer normalisations.
+        halved: Store the weights in 16 bits; they are widened once when the graph is loaded.
 
     Returns:
         A checked model. Padding is on the right; `lengths` says how many pieces of each row are real.
@@ -33,10 +39,13 @@ def body_graph(weights: Mapping[str, NDArray[np.float32]], layers: int, heads: i
     tensors: list[onnx.TensorProto] = []
 
     def put(name: str, value: NDArray[np.float32]) -> str:
-        tensors.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))
+        value = np.ascontiguousarray(value, dtype=np.float16 if halved else np.float32)
+        tensors.append(numpy_helper.from_array(value, f"{name}.stored" if halved else name))
+        if halved:
+            nodes.append(helper.make_node("Cast", [f"{name}.stored"], [name], to=TensorProto.FLOAT))
         return name
 
-    def node(kind: str, inputs: list[str], output: str, domain: str = "", **attributes: object) -> str:
+    def node(kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
@@ -55,9 +64,7 @@ def body_graph(weights: Mapping[str, NDArray[np.float32]], layers: int, heads: i
     def norm(prefix: str) -> list[str]:
         return [put(f"{prefix}.g", weights[f"{prefix}.weight"]), put(f"{prefix}.b", weights[f"{prefix}.bias"])]
 
-    at = node(
-        "LayerNormalization", ["embedded", *norm("embeddings.LayerNorm")], "layer_in", axis=-1, epsilon=epsilon
-    )
+    at = node("LayerNormalization", ["embedded", *norm("embeddings.LayerNorm")], "layer_in", axis=-1, epsilon=epsilon)
     for i in range(layers):
         prefix = f"encoder.layer.{i}."
         parts = ("query", "key", "value")
@@ -88,7 +95,9 @@ def body_graph(weights: Mapping[str, NDArray[np.float32]], layers: int, heads: i
             epsilon=epsilon,
         )
         wide = dense(first, "intermediate.dense", f"wide{i}")
-        bent = node("BiasGelu", [wide, put(f"wide{i}.bias", weights[f"{prefix}intermediate.dense.bias"])], f"bent{i}", FUSED)
+        bent = node(
+            "BiasGelu", [wide, put(f"wide{i}.bias", weights[f"{prefix}intermediate.dense.bias"])], f"bent{i}", FUSED
+        )
         narrow = dense(bent, "output.dense", f"narrow{i}")
         last = i == layers - 1
         at = node(
@@ -119,3 +128,21 @@ def body_graph(weights: Mapping[str, NDArray[np.float32]], layers: int, heads: i
     )
     onnx.checker.check_model(model)
     return model
+
+
+def quantised(model: onnx.ModelProto) -> bytes:
+    """The graph with its matrix products in 8 bits, the weights of each output column scaled by themselves."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        whole, small = Path(folder) / "whole.onnx", Path(folder) / "small.onnx"
+        onnx.save(model, whole)
+        quantize_dynamic(
+            whole,
+            small,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Attention", "Gather"],
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        )
+        return small.read_bytes()

@@ -124,12 +124,12 @@ def encode(
                 places.append((number, i, row, clause))
                 row += 1
     encoded = [EncodedCase([], [], []) for _ in cases]
-    for (number, i, row, clause), found in zip(
+    for (number, i, row, place), found in zip(
         places, tokenizer.encode_batch(texts, add_special_tokens=False), strict=True
     ):
         if found.ids:
             encoded[number].pieces.append(found.ids)
-            encoded[number].places.append((i, clause))
+            encoded[number].places.append((i, place))
             encoded[number].rows.append(row)
     return encoded
 

@@ -6,65 +6,30 @@ heads are learnt together; an unknown label is left out of the loss.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
-from stalkscreen.classifiers.base import Floats, Progress
+from stalkscreen.classifiers.base import Progress
+from stalkscreen.classifiers.encoder import BINARY, EncoderSettings, Sample
+from stalkscreen.classifiers.encoder_graph import body_graph, quantised
+from stalkscreen.classifiers.encoder_heads import Heads
 from stalkscreen.classifiers.encoder_text import Batch, EncodedCase, collate, encode
 from stalkscreen.classifiers.encoder_wording import wording
-from stalkscreen.schema import Case
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One case to learn from.
-
-    Attributes:
-        case: Its incidents.
-        binary: `(b,)` 0, 1 or NaN in the order of `Layout.binary`.
-        family: Index or NaN.
-        relationship: Index or NaN.
-        indicators: `(k,)` 0, 1 or NaN.
-        clauses: `(clauses, 2k + 1)` present, mentioned, against; 0, 1 or NaN, in the order of `text.clauses`.
-        weight: Weight of its case-level loss.
-    """
-
-    case: Case
-    binary: Floats
-    family: float
-    relationship: float
-    indicators: Floats
-    clauses: Floats
-    weight: float = 1.0
-
-
-BINARY = (
-    "stalking",
-    "history_check",
-    "tier_s4a",
-    "domestic",
-    "cyber",
-    "four_fixated",
-    "four_obsessive",
-    "four_unwanted",
-    "four_repeated",
-)
-"""Order of the yes/no heads of a case."""
 
 BINARY_WEIGHT = (1.0, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
 AVERAGED_SHARE = 0.25
 """Share of the steps, the last ones, whose weights are averaged (Izmailov et al. 2018)."""
+WARM_UP_SHARE = 0.06
+"""Share of the steps over which the learning rate rises."""
 FAMILY_WEIGHT, RELATIONSHIP_WEIGHT, INDICATOR_WEIGHT, CLAUSE_WEIGHT = 0.3, 0.15, 4.0, 8.0
 """Weights of the losses. Those of indicators are averages over 26 mostly empty columns, hence the larger numbers."""
 
@@ -104,13 +69,14 @@ class Network(nn.Module):
         self.best_scale = nn.Parameter(torch.ones(indicators))
         self.dropout = nn.Dropout(dropout)
         self.indicators = indicators
-        self.bfloat16 = False
+        self.short = False
+        """Whether the body computes in bfloat16."""
 
     def clause_vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """`(clauses, width)` means of the word pieces, and `(clauses,)` how many pieces each has."""
         device = self.clause_head.weight.device
         ids, mask = (torch.from_numpy(a).to(device) for a in (batch.ids, batch.mask))
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.short):
             states = self.body(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         clause = torch.from_numpy(batch.clause).to(device).flatten()
         real = clause >= 0
@@ -135,7 +101,9 @@ class Network(nn.Module):
         pooled = torch.zeros(n, attention.shape[1], vectors.shape[1], device=vectors.device)
         pooled = pooled.index_add_(0, owner, weight.unsqueeze(2) * vectors.unsqueeze(1)).flatten(1)
         pieces = torch.zeros(n, device=vectors.device).index_add_(0, owner, count)
-        mean = torch.zeros(n, vectors.shape[1], device=vectors.device).index_add_(0, owner, vectors * count.unsqueeze(1))
+        mean = torch.zeros(n, vectors.shape[1], device=vectors.device).index_add_(
+            0, owner, vectors * count.unsqueeze(1)
+        )
         mean = mean / pieces.clamp(min=1).unsqueeze(1)
         best = torch.full((n, k), -30.0, device=vectors.device)
         best = best.scatter_reduce(0, owner.unsqueeze(1).expand(-1, k), clause_logits[:, :k], "amax")
@@ -146,47 +114,54 @@ class Network(nn.Module):
         return torch.cat([case_logits[:, :-k], indicators], 1), clause_logits
 
 
-def _masked(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of yes/no logits where the target is known; `(columns,)` means."""
+def _masked(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Weighted cross-entropy of yes/no logits where the target is known; `(columns,)` means."""
     known = ~torch.isnan(target)
     value = torch.where(known, target, 0.0) * (1 - smoothing) + smoothing / 2
     loss = functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
-    return (loss * known).sum(0) / known.sum(0).clamp(min=1)
+    share = known * weight.unsqueeze(1)
+    return (loss * share).sum(0) / share.sum(0).clamp(min=1)
 
 
-def _loss(network: Network, samples: Sequence[Sample], encoded: Sequence[EncodedCase], batch: Batch, s: Any) -> Tensor:
+def _class_loss(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    known = ~torch.isnan(target)
+    if not known.any():
+        return logits.sum() * 0
+    each = functional.cross_entropy(logits[known], target[known].long(), label_smoothing=smoothing, reduction="none")
+    return (each * weight[known]).sum() / weight[known].sum().clamp(min=1e-6)
+
+
+def _loss(
+    network: Network,
+    samples: Sequence[Sample],
+    encoded: Sequence[EncodedCase],
+    batch: Batch,
+    sizes: tuple[int, int, int],
+    smoothing: float,
+) -> Tensor:
     case_logits, clause_logits = network(batch)
-    device = case_logits.device
-    k = network.indicators
-    b = len(BINARY)
 
     def tensor(values: Any) -> Tensor:
-        return torch.tensor(np.array(values), dtype=torch.float32, device=device)
+        return torch.tensor(np.array(values), dtype=torch.float32, device=case_logits.device)
 
-    binary = _masked(case_logits[:, :b], tensor([x.binary for x in samples]), s.label_smoothing)
-    total = (binary * tensor(BINARY_WEIGHT)).sum()
-    at = b
-    for values, weight in (
-        ([x.family for x in samples], FAMILY_WEIGHT),
-        ([x.relationship for x in samples], RELATIONSHIP_WEIGHT),
-    ):
-        target = tensor(values)
-        size = s.families if weight == FAMILY_WEIGHT else s.relationships
-        known = ~torch.isnan(target)
-        if known.any():
-            total = total + weight * functional.cross_entropy(
-                case_logits[known, at : at + size], target[known].long(), label_smoothing=s.label_smoothing
-            )
-        at += size
-    total = total + INDICATOR_WEIGHT * _masked(case_logits[:, at:], tensor([x.indicators for x in samples])).mean()
-    wanted = np.full((len(batch.owner), 2 * k + 1), np.nan)
+    weight = tensor([x.weight for x in samples])
+    binary, family, relationship, indicators = case_logits.split([len(BINARY), *sizes], dim=1)
+    losses = _masked(binary, tensor([x.binary for x in samples]), weight, smoothing)
+    total = (losses * tensor(BINARY_WEIGHT)).sum()
+    total = total + FAMILY_WEIGHT * _class_loss(family, tensor([x.family for x in samples]), weight, smoothing)
+    total = total + RELATIONSHIP_WEIGHT * _class_loss(
+        relationship, tensor([x.relationship for x in samples]), weight, smoothing
+    )
+    total = total + INDICATOR_WEIGHT * _masked(indicators, tensor([x.indicators for x in samples]), weight).mean()
+    wanted = np.full(clause_logits.shape, np.nan)
     at = 0
     for sample, case in zip(samples, encoded, strict=True):
         for i, row in enumerate(case.rows):
             if row >= 0:
                 wanted[at + i] = sample.clauses[row]
         at += max(1, len(case.pieces))
-    return total + CLAUSE_WEIGHT * _masked(clause_logits, tensor(wanted)).mean()
+    owner = torch.from_numpy(batch.owner).to(weight.device)
+    return total + CLAUSE_WEIGHT * _masked(clause_logits, tensor(wanted), weight[owner]).mean()
 
 
 def _batches(sizes: Sequence[int], most: int, random: Random) -> list[list[int]]:
@@ -206,26 +181,28 @@ def _batches(sizes: Sequence[int], most: int, random: Random) -> list[list[int]]
 
 def train(
     samples: Sequence[Sample],
+    watched: Sequence[Sample],
     folder: Path,
     tokenizer: Any,
-    settings: Any,
+    settings: EncoderSettings,
+    sizes: tuple[int, int, int],
     marks: tuple[int, int],
     progress: Progress,
-    watch: Any = None,
-) -> Network:
+) -> tuple[Network, list[dict[str, float]]]:
     """Fit the network.
 
     Args:
         samples: Cases to learn from.
+        watched: Cases of other writers, to see when to stop; may be empty.
         folder: Of the pretrained body.
         tokenizer: Its tokeniser, without truncation or padding.
-        settings: `EncoderSettings`, with the sizes of the heads.
+        settings: The kind's settings.
+        sizes: Numbers of families, relationships and indicators.
         marks: Ids that open and close a window.
-        progress: Called after every tenth of an epoch.
-        watch: Called as `watch(epoch, network)` after each epoch, for curves.
+        progress: Called about ten times an epoch.
 
     Returns:
-        The network in evaluation mode, on the CPU, with the average of its late weights.
+        The network in evaluation mode, on the CPU, with the average of its late weights; and one entry an epoch.
     """
     torch.manual_seed(settings.seed)
     random = Random(settings.seed)
@@ -233,48 +210,92 @@ def train(
     # Without dropout inside attention torch uses its fused attention: three times as fast on a processor.
     config = AutoConfig.from_pretrained(folder, local_files_only=True, attention_probs_dropout_prob=0.0)
     body = AutoModel.from_pretrained(folder, local_files_only=True, config=config, add_pooling_layer=False)
-    network = Network(
-        body, settings.families, settings.relationships, settings.indicators, settings.queries, settings.hidden,
-        settings.dropout,
-    ).to(device)
-    network.bfloat16 = settings.bfloat16
-    groups = _rates(network, settings)
-    optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-    sizes = [c.tokens for c in encode([s.case for s in samples], tokenizer)]
-    per_epoch = len(_batches(sizes, settings.batch_pieces, Random(0)))
+    network = Network(body, *sizes, settings.queries, settings.hidden, settings.dropout).to(device)
+    network.short = settings.bfloat16 and _has_bfloat16(device)
+    optimiser = torch.optim.AdamW(_rates(network, settings), weight_decay=settings.weight_decay)
+    plain = encode([s.case for s in samples], tokenizer)
+    per_epoch = len(_batches([c.tokens for c in plain], settings.batch_pieces, Random(0)))
     steps = per_epoch * settings.epochs
-    warm = max(1, int(0.06 * steps))
+    warm = max(1, int(WARM_UP_SHARE * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / warm) * max(0.02, 1 - max(0, step - warm) / max(1, steps - warm))
     )
     average = torch.optim.swa_utils.AveragedModel(network)
-    done = 0
+    curves: list[dict[str, float]] = []
+    done, best, since = 0, -1.0, 0
     for epoch in range(settings.epochs):
         network.train()
         rewordings = [wording(Random(random.random()), settings.rewording) for _ in samples]
         encoded = encode([s.case for s in samples], tokenizer, rewordings)
+        batches = _batches([c.tokens for c in encoded], settings.batch_pieces, random)
         held = 0.0
-        for number, chosen in enumerate(_batches([c.tokens for c in encoded], settings.batch_pieces, random), start=1):
+        for number, chosen in enumerate(batches, start=1):
             batch = collate([encoded[i] for i in chosen], settings.window, *marks)
-            loss = _loss(network, [samples[i] for i in chosen], [encoded[i] for i in chosen], batch, settings)
+            loss = _loss(
+                network,
+                [samples[i] for i in chosen],
+                [encoded[i] for i in chosen],
+                batch,
+                sizes,
+                settings.label_smoothing,
+            )
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             done += 1
-            if done >= steps * (1 - AVERAGED_SHARE):
+            if done > steps * (1 - AVERAGED_SHARE):
                 average.update_parameters(network)
             held += float(loss.detach())
             if number % max(1, per_epoch // 10) == 0:
                 progress(f"epoch {epoch + 1} of {settings.epochs}, loss {held / number:.3f}", min(done, steps), steps)
-        if watch is not None:
-            watch(epoch, network.eval(), held / max(1, number))
-    result: Network = average.module
-    return result.eval().cpu()
+        curves.append({"epoch": epoch + 1, "loss": held / max(1, len(batches))})
+        if watched:
+            score = _watch(network, watched, tokenizer, settings, marks)
+            curves[-1]["watched_average_precision"] = score
+            progress(f"epoch {epoch + 1}: average precision {score:.3f} on watched writers", min(done, steps), steps)
+            best, since = (score, 0) if score > best else (best, since + 1)
+            if since >= settings.patience:
+                break
+    result = cast(Network, average.module) if int(average.n_averaged) else network
+    return result.eval().cpu(), curves
 
 
-def _rates(network: Network, settings: Any) -> list[dict[str, Any]]:
+@torch.no_grad()
+def _watch(
+    network: Network, watched: Sequence[Sample], tokenizer: Any, settings: EncoderSettings, marks: tuple[int, int]
+) -> float:
+    """Average precision for stalking on watched cases."""
+    network.eval()
+    encoded = encode([s.case for s in watched], tokenizer)
+    scores = np.zeros(len(watched))
+    for chosen in _batches([c.tokens for c in encoded], 2 * settings.batch_pieces, Random(0)):
+        logits, _ = network(collate([encoded[i] for i in chosen], settings.window, *marks))
+        scores[chosen] = logits[:, 0].float().cpu().numpy()
+    return float(average_precision_score([s.binary[0] for s in watched], scores))
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor multiplies in bfloat16 itself; elsewhere it is slower than 32 bits."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+
+
+def export(network: Network, precision: str) -> tuple[bytes, Heads]:
+    """The fitted network as an ONNX body and plain arrays."""
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    config = network.body.config
+    body = {name.removeprefix("body."): value for name, value in state.items() if name.startswith("body.")}
+    heads = Heads({name: value for name, value in state.items() if not name.startswith("body.")})
+    shape = (config.num_hidden_layers, config.num_attention_heads, config.layer_norm_eps)
+    if precision == "int8":
+        return quantised(body_graph(body, *shape)), heads
+    return body_graph(body, *shape, halved=True).SerializeToString(), heads
+
+
+def _rates(network: Network, settings: EncoderSettings) -> list[dict[str, Any]]:
     """Parameter groups: heads fastest, then the body's layers, each lower one slower; the word embeddings stay."""
     layers = network.body.config.num_hidden_layers
     groups: dict[float, list[nn.Parameter]] = {}

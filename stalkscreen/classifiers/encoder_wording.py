@@ -40,9 +40,19 @@ _SWAPS = {
 _OTHER = {**{b: a for a, b in reversed(_SWAPS.items())}, **_SWAPS, "her": "his", "ms": "mr", "miss": "mr"}
 """Each sex-marked word to its counterpart; "her" becomes "his", which is right more often than "him"."""
 
-_MONTHS = (
-    "january february march april june july august september october november december"  # noqa: SIM905
-).split()
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()  # noqa: SIM905
 _WORD = re.compile(r"[a-z]+")
 

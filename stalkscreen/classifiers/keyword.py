@@ -67,7 +67,13 @@ class KeywordClassifier:
             for token in self._nlp.make_doc(word.rstrip("*"))
         ]
 
-    def fit(self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent) -> Self:
+    def fit(
+        self,
+        records: Sequence[LabelledIncident],
+        taxonomy: Taxonomy,
+        progress: Progress = silent,
+        histories: Sequence[LabelledIncident] = (),
+    ) -> Self:
         """Nothing to learn: returns itself."""
         return self
 

@@ -139,7 +139,13 @@ class LinearClassifier:
         self._families: tuple[str, ...] = ()
         self._relationships: tuple[str, ...] = ()
 
-    def fit(self, records: Sequence[LabelledIncident], taxonomy: Taxonomy, progress: Progress = silent) -> Self:
+    def fit(
+        self,
+        records: Sequence[LabelledIncident],
+        taxonomy: Taxonomy,
+        progress: Progress = silent,
+        histories: Sequence[LabelledIncident] = (),
+    ) -> Self:
         """Learn every head; takes seconds for a few thousand narratives on two cores."""
         steps = 4
         targets = Targets.of(records, taxonomy)

@@ -10,6 +10,7 @@ gives the same bytes, and one more case changes none before it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Literal
 
 from stalkscreen.config import CHECKOUT
 from stalkscreen.dataset import flatten, unflatten, write_manifest
@@ -38,6 +40,9 @@ from stalkscreen.taxonomy import LABEL_VERSION
 
 PASSAGES = CHECKOUT / "data" / "synthetic" / "passages.jsonl"
 """The committed passages."""
+
+Part = Literal["all", "learning", "held-out"]
+"""Passages that may be used: so that histories which are scored share no passage with those that were learnt from."""
 ORDINARY = "ordinary"
 """The kind of case that a live prevalence mixes in."""
 MAX_LIVE = 0.5
@@ -65,6 +70,7 @@ class Simulator:
         passages: File of hand-written passages; by default the committed one.
         settings: By default the packaged `histories.toml`.
         recorder: Puts the offence titles on.
+        part: Which of the passages may be used.
 
     Raises:
         DataError: The passages are missing, wrong or too thin.
@@ -77,10 +83,13 @@ class Simulator:
         passages: Path | None = None,
         settings: HistorySettings | None = None,
         recorder: Recorder | None = None,
+        part: Part = "all",
     ) -> None:
         self.seed = seed
         self.settings = settings or read_settings()
-        self.stock = Stock(read_passages(passages or PASSAGES), self.settings)
+        self.stock = Stock(
+            [p for p in read_passages(passages or PASSAGES) if in_part(p.row.passage_id, part)], self.settings
+        )
         self.recorder = recorder or Recorder()
 
     def histories(self, cases: int, live_prevalence: float | None = None) -> Iterator[LabelledIncident]:
@@ -216,15 +225,32 @@ class Simulator:
         return Person(vehicle_vrm=plate) if plate and rng.random() < 0.2 else None
 
 
+def in_part(passage_id: str, part: Part) -> bool:
+    """Whether a passage may be used: `learning` and `held-out` share none, three fifths and two fifths of them."""
+    learning = hashlib.sha256(passage_id.encode()).digest()[0] % 5 < 3
+    return part == "all" or learning == (part == "learning")
+
+
 def histories(
-    cases: int, seed: int, *, passages: Path | None = None, live_prevalence: float | None = None
+    cases: int,
+    seed: int,
+    *,
+    passages: Path | None = None,
+    live_prevalence: float | None = None,
+    part: Part = "all",
 ) -> Iterator[LabelledIncident]:
     """Yield the incidents of `cases` simulated histories; see `Simulator`."""
-    return Simulator(seed, passages).histories(cases, live_prevalence)
+    return Simulator(seed, passages, part=part).histories(cases, live_prevalence)
 
 
 def synthesise(
-    cases: int, seed: int, out: Path, *, live_prevalence: float | None = None, passages: Path | None = None
+    cases: int,
+    seed: int,
+    out: Path,
+    *,
+    live_prevalence: float | None = None,
+    passages: Path | None = None,
+    part: Part = "all",
 ) -> str:
     """Write `histories.jsonl`, `dataset.toml` and `manifest.json` into `out`, whole or not at all.
 
@@ -234,6 +260,7 @@ def synthesise(
         out: Made when missing.
         live_prevalence: See `Simulator.histories`.
         passages: By default the committed ones.
+        part: Which of them may be used.
 
     Returns:
         A sentence that says what was written.
@@ -245,7 +272,7 @@ def synthesise(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out} exists and is not an empty folder; nothing was written.", field="out")
     stream = counted(
-        histories(cases, seed, passages=passages, live_prevalence=live_prevalence),
+        histories(cases, seed, passages=passages, live_prevalence=live_prevalence, part=part),
         "Simulating",
         "incidents",
         lambda _: 1,
@@ -261,8 +288,9 @@ def synthesise(
                 stalking += incident.stalking
                 case_stalking += bool(incident.case_stalking)
         live = f", live prevalence {live_prevalence:g}" if live_prevalence is not None else ""
+        used = "" if part == "all" else f", {part} passages"
         (building / "dataset.toml").write_text(
-            f'name = "Simulated histories, {cases} cases, seed {seed}{live}"\nsynthetic = true\n'
+            f'name = "Simulated histories, {cases} cases, seed {seed}{live}{used}"\nsynthetic = true\n'
             'note = "Simulated people and events; hand-written passages recombined, so texts share sentences."\n',
             encoding="utf-8",
         )
