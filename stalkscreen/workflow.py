@@ -165,6 +165,9 @@ def train_and_register(
     model = result.model
     cuts = model.thresholds
     folds = f"{int(result.fold.max()) + 1} folds kept apart by {result.grouping}"
+    # Changed texts and prefixes are put to a model that saw none of the records they are made from, where there is one.
+    seen, probe = result.first_fold is None, result.first_fold or model
+    unseen = [r for r, fold in zip(labelled.records, result.fold, strict=True) if seen or fold == 0]
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     metrics = evaluate(
         labelled.records,
@@ -174,8 +177,8 @@ def train_and_register(
         seen_in_training=False,
         baselines=baselines,
         live_prevalence=settings.live_prevalence,
-        behaviour=behaviour_tests(labelled.records, model, seen_in_training=True),
-        earliness=earliness(labelled.records, model, seen_in_training=True),
+        behaviour=behaviour_tests(unseen, probe, seen_in_training=seen),
+        earliness=earliness(unseen, probe, seen_in_training=seen),
     )
     figures = headline(metrics)
     model.info = model.info.model_copy(update={"headline": figures})

@@ -46,12 +46,15 @@ class FoldScores:
         scores: Their raw scores, in that order.
         indicator_names: The indicators that classifier learnt, the columns of `scores.indicators`.
         first: What its cheap first stage says of them; None for a kind that has none.
+        classifier: The classifier itself, for the first fold only, so that changed texts can be put to one that never
+            saw them; None for the others and for a fold that was found kept.
     """
 
     rows: NDArray[np.intp]
     scores: Scores
     indicator_names: tuple[str, ...]
     first: Scores | None = None
+    classifier: Classifier | None = None
 
 
 class Scored:
@@ -203,17 +206,18 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
             return found
         inside, outside = np.flatnonzero(job.fold != number), np.flatnonzero(job.fold == number)
         scored = kept.scores(number) if kept else None
+        fitted: Classifier | None = None
         if scored is None:
             unseen = {job.records[i].writer for i in outside.tolist()} - {None}
             histories = without_writers(job.histories, unseen)
-            classifier.fit([job.records[i] for i in inside.tolist()], taxonomy, progress, histories)
+            fitted = classifier.fit([job.records[i] for i in inside.tolist()], taxonomy, progress, histories)
             cases = [Case.of_one(job.records[i]) for i in outside.tolist()]
             first: Classifier | None = getattr(classifier, "first_stage", None)
             scored = classifier.predict(cases), first.predict(cases) if first else None, classifier.indicator_names
             if kept:
                 kept.keep_scores(number, *scored)
     scores, first_scores, names = scored
-    return FoldScores(outside, scores, names, first_scores)
+    return FoldScores(outside, scores, names, first_scores, fitted if number == 0 else None)
 
 
 def without_writers(histories: Sequence[LabelledIncident], writers: Collection[str | None]) -> list[LabelledIncident]:

@@ -44,6 +44,8 @@ class TrainingResult:
         fold: `(n,)` fold numbers.
         grouping: What the folds kept apart, in words.
         review: The review threshold with its recall and shortfall.
+        first_fold: The model of fold 0, with the same calibration and cuts, which saw none of the records of that
+            fold; None where the fold was found kept.
     """
 
     model: ScreeningModel
@@ -52,6 +54,7 @@ class TrainingResult:
     fold: NDArray[np.intp]
     grouping: str
     review: ReviewThreshold
+    first_fold: ScreeningModel | None = None
 
 
 def fit(
@@ -132,8 +135,11 @@ def fit(
         ),
     )
     assessed: list[Assessment | None] = [None] * len(records)
+    first_fold: ScreeningModel | None = None
     for part in fitted.folds:
         fold_info = info.model_copy(update={"indicator_names": part.indicator_names})
+        if part.classifier is not None:
+            first_fold = ScreeningModel(part.classifier, fold_info, live_prevalence)
         rows = part.rows.tolist()
         ids = [records[i].incident_id for i in rows]
         scored = cast(Classifier, Scored(part.scores, part.indicator_names, ids, config.kind, part.first))
@@ -148,6 +154,7 @@ def fit(
         fold=fold,
         grouping=grouping,
         review=review,
+        first_fold=first_fold,
     )
 
 
