@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stalkscreen.classifiers import classifier_class
+from stalkscreen.config import TrainConfig
+from stalkscreen.errors import ConfigError
+from stalkscreen.model import ScreeningModel
+from stalkscreen.schema import LabelledIncident
+from training import out_of_fold, splits
+from training.out_of_fold import cross_fit, workers_from
+from training.train import fit
+
+CONFIG = TrainConfig(kind="linear", validation={"folds": 3, "near_duplicate": 0.9})
+
+
+def saved(model: ScreeningModel, folder: Path) -> dict[str, bytes]:
+    model.save(folder)
+    return {p.name: p.read_bytes() for p in (folder / "classifier").iterdir()}
+
+
+@pytest.fixture
+def fold(records: list[LabelledIncident]) -> Any:
+    group, _ = splits.groups(records, 0.9)
+    return splits.folds(records, group, 3, 0)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_bytes_and_answers_as_one(records: list[LabelledIncident], tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    alone = fit(records, CONFIG, workers=1)
+    beside = fit(records, CONFIG, workers=2, progress=lambda what, done, total: steps.append((done, total)))
+    assert beside.cross_validated == alone.cross_validated
+    assert saved(beside.model, tmp_path / "b") == saved(alone.model, tmp_path / "a")
+    assert beside.model.info.calibration == alone.model.info.calibration
+    assert beside.model.thresholds == alone.model.thresholds
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert steps[-1] == (5, 5)
+
+
+def test_a_small_set_starts_no_process(
+    records: list[LabelledIncident], fold: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STALKSCREEN_WORKERS", raising=False)
+    monkeypatch.setattr(out_of_fold, "_side_by_side", None)
+    result = cross_fit(records, CONFIG, fold)
+    assert sorted(np.concatenate([part.rows for part in result.folds]).tolist()) == list(range(len(records)))
+    assert result.final is not None
+    assert cross_fit(records, CONFIG, fold, final=False).final is None
+
+
+def test_a_kind_that_wants_the_machine_to_itself_is_fitted_in_this_process(
+    records: list[LabelledIncident], fold: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_class("linear"), "parallel_folds", False)
+    monkeypatch.setattr(out_of_fold, "_side_by_side", None)
+    said: list[str] = []
+    cross_fit(records, CONFIG, fold, workers=2, progress=lambda what, done, total: said.append(what))
+    assert said[0].endswith("one after another")
+
+
+def test_wrong_settings_are_said_before_any_process_starts(records: list[LabelledIncident], fold: Any) -> None:
+    with pytest.raises(ConfigError, match=r"\[linear\]"):
+        cross_fit(records, CONFIG.model_copy(update={"classifier": {"depth": 3}}), fold, workers=2)
+
+
+@pytest.mark.parametrize(("text", "count"), [("", None), ("1", 1), (" 4 ", 4)])
+def test_the_number_of_processes_is_read_from_the_environment(text: str, count: int | None) -> None:
+    assert workers_from({"STALKSCREEN_WORKERS": text}) == count
+    assert workers_from({}) is None
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_wrong_number_of_processes_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="STALKSCREEN_WORKERS"):
+        workers_from({"STALKSCREEN_WORKERS": text})
