@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format data-report bench serve ui bento clean
+.PHONY: help setup demo test check format data-report bench bench-audit serve ui bento clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ $(VENV)/.bench: $(STAMP)
 
 bench: $(VENV)/.bench ## Compare with the usual classifiers; goes on where it stopped (FRESH=1 anew, QUICK=1 a sample, ONLY=row)
 	@$(BIN)/python -m benchmarks.run $(if $(FRESH),--fresh) $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+bench-audit: $(STAMP) ## Flip labels on purpose and count how many the audit finds
+	@$(BIN)/python -m benchmarks.label_audit
 
 serve: $(STAMP) ## Serve the released model on http://127.0.0.1:3000
 	@$(BIN)/bentoml serve --host 127.0.0.1 --port 3000
