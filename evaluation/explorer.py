@@ -129,9 +129,8 @@ class Explorer:
         recall, mixed = self._rates(index, last, stream)
         every = self._between(index, last)[2]
         live = live_figures(recall, mixed, stream.prevalence, stream.volume)
-        found = _times(recall.value, stream.volume * stream.prevalence)
+        found, false = self._a_day(index, last, stream) or (None, None)
         alerts = live["alerts_a_day"]
-        known = found is not None and alerts["value"] is not None
         return {
             "threshold": self.edges[index],
             "recall": recall.to_json_dict(),
@@ -141,9 +140,9 @@ class Explorer:
             "falsely_flagged": every.to_json_dict(),
             "live_precision": live["precision"],
             "alerts_a_day": alerts,
-            "found_a_day": found if known else None,
-            "missed_a_day": stream.volume * stream.prevalence - (found or 0) if known else None,
-            "false_a_day": (alerts["value"] or 0) - (found or 0) if known else None,
+            "found_a_day": found,
+            "missed_a_day": None if found is None else stream.volume * stream.prevalence - found,
+            "false_a_day": false,
             "hours": {end: _times(value, stream.minutes / 60) for end, value in alerts.items()},
             "few": self.totals["stalking"] < FEW,
             "few_false": every.n < FEW_FALSE_FLAGS,

@@ -9,11 +9,7 @@ from collections.abc import Callable
 
 from evaluation.columns import Json
 from evaluation.explorer import FEW, FEW_FALSE_FLAGS, Explorer
-from evaluation.sentences import number, percent
-
-
-def _a_day(value: float | None) -> str:
-    return number(value, 1)
+from evaluation.sentences import a_day, number, percent
 
 
 def _ends(figure: Json, say: Callable[[float | None], str]) -> str:
@@ -34,9 +30,9 @@ def summary(now: Json) -> str:
     if now["alerts_a_day"]["value"] is None:
         return at + "the set lacks one of the two classes, so a live stream cannot be worked out."
     return at + (
-        f"{percent(now['recall']['value'])} of stalking found, {_a_day(now['alerts_a_day']['value'])} alerts a day, of "
-        f"which right: {percent(now['live_precision']['value'])}; {_a_day(now['missed_a_day'])} records of stalking missed "
-        f"a day; {_a_day(now['hours']['value'])} reviewer hours a day."
+        f"{percent(now['recall']['value'])} of stalking found, {a_day(now['alerts_a_day']['value'])} alerts a day, of "
+        f"which right: {percent(now['live_precision']['value'])}; {a_day(now['missed_a_day'])} records of stalking missed "
+        f"a day; {a_day(now['hours']['value'])} reviewer hours a day."
     )
 
 
@@ -66,9 +62,9 @@ def capacity(explorer: Explorer) -> str:
     recall = now["recall"]
     return (
         f"To read {stream.capacity:g} a day at most, the threshold is {number(now['threshold'], 3)}: "
-        f"{_a_day(now['alerts_a_day']['value'])} alerts a day, which catch {_a_day(now['found_a_day'])} of "
-        f"{_a_day(stream.volume * stream.prevalence)} stalking records a day ({percent(recall['value'])}; 95% interval "
-        f"{percent(recall['low'])} to {percent(recall['high'])}) and miss {_a_day(now['missed_a_day'])}."
+        f"{a_day(now['alerts_a_day']['value'])} alerts a day, which catch {a_day(now['found_a_day'])} of "
+        f"{a_day(stream.volume * stream.prevalence)} stalking records a day ({percent(recall['value'])}; 95% interval "
+        f"{percent(recall['low'])} to {percent(recall['high'])}) and miss {a_day(now['missed_a_day'])}."
     )
 
 
@@ -79,7 +75,7 @@ def words(explorer: Explorer, now: Json) -> dict[str, str]:
         "summary": summary(now),
         "few": few(explorer, now),
         "capacity": capacity(explorer),
-        "alerts_of": _ends(now["alerts_a_day"], _a_day),
+        "alerts_of": _ends(now["alerts_a_day"], a_day),
         "right_of": _ends(now["live_precision"], percent) if now["live_precision"]["low"] is not None else "",
-        "hours_of": _ends(now["hours"], _a_day),
+        "hours_of": _ends(now["hours"], a_day),
     }

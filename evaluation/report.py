@@ -78,7 +78,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    said = ("percent", "counted", "number", "points", "ranged", "chance")
+    said = ("percent", "counted", "number", "a_day", "points", "ranged", "chance")
     environment.filters.update({name: getattr(sentences, name) for name in said})
     environment.globals.update(gap_words=GAP_WORDS, gate_words=GATE_WORDS, sections=SECTIONS)
     return environment

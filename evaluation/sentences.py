@@ -30,6 +30,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return NONE if value is None else f"{value:,.{digits}f}"
 
 
+def a_day(value: float | None) -> str:
+    """An expected number a day to one decimal; what would round to nothing but is not says `under 0.1`."""
+    return "under 0.1" if value is not None and 0 < value < 0.05 else number(value, 1)
+
+
 def points(value: float) -> str:
     """A difference of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}".replace("-", "−")
@@ -103,9 +108,9 @@ def thresholds(metrics: Json) -> str:
     alerts, precision = row["live"]["alerts_a_day"], row["live"]["precision"]
     if alerts["value"] is None:
         return "The set lacks one of the two classes, so alerts a day cannot be worked out."
-    right = "" if precision["value"] is None else f", {percent(precision['value'], 0)} of them right"
+    right = "" if precision["value"] is None else f", {percent(precision['value'])} of them right"
     return (
-        f"At the review threshold of {row['threshold']:.2f} the model finds {percent(row['recall']['value'], 0)} of "
+        f"At the review threshold of {row['threshold']:.2f} the model finds {percent(row['recall']['value'])} of "
         f"stalking; in a stream of {metrics['live']['daily_volume']:,} records a day, of which "
         f"{percent(metrics['live']['prevalence'])} are stalking, that is about {number(alerts['value'], 0)} "
         f"alerts a day{right}, if what is not stalking is mixed as in this set."

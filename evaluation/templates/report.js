@@ -16,6 +16,7 @@
   };
   const percent = (value) => (value === null ? NONE : `${fixed(100 * value, 1)}%`);
   const number = (value, digits = 1) => (value === null ? NONE : fixed(value, digits));
+  const aDay = (value) => (value !== null && value > 0 && value < 0.05 ? "under 0.1" : number(value));
   const whole = (value) => value.toLocaleString("en-GB");
   const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
@@ -158,15 +159,15 @@
         put(`${name}-of`, counted(now[name]));
       }
       const ends = (figure, say) => (figure.value === null ? "" : `${say(figure.low)} to ${say(figure.high)}`);
-      put("alerts", number(now.alerts.value));
-      put("alerts-of", ends(now.alerts, number));
+      put("alerts", aDay(now.alerts.value));
+      put("alerts-of", ends(now.alerts, aDay));
       put("right", percent(now.right.value));
       put("right-of", ends(now.right, percent));
-      put("hours", number(now.hours.value));
-      put("hours-of", ends(now.hours, number));
-      put("found-a-day", number(now.foundADay));
-      put("missed-a-day", number(now.missedADay));
-      put("false-a-day", number(now.falseADay));
+      put("hours", aDay(now.hours.value));
+      put("hours-of", ends(now.hours, aDay));
+      put("found-a-day", aDay(now.foundADay));
+      put("missed-a-day", aDay(now.missedADay));
+      put("false-a-day", aDay(now.falseADay));
       put("few", this.warning(now));
       put("capacity", this.capacity());
       this.queue();
@@ -187,8 +188,8 @@
     summary(now) {
       if (now.alerts.value === null) return `At a threshold of ${number(now.threshold, 3)}: the set lacks one of the two classes, so a live stream cannot be worked out.`;
       return `At a threshold of ${number(now.threshold, 3)}: ${percent(now.recall.value)} of stalking found, `
-        + `${number(now.alerts.value)} alerts a day, of which right: ${percent(now.right.value)}; `
-        + `${number(now.missedADay)} records of stalking missed a day; ${number(now.hours.value)} reviewer hours a day.`;
+        + `${aDay(now.alerts.value)} alerts a day, of which right: ${percent(now.right.value)}; `
+        + `${aDay(now.missedADay)} records of stalking missed a day; ${aDay(now.hours.value)} reviewer hours a day.`;
     }
 
     warning(now) {
@@ -204,9 +205,9 @@
       if (i === null) return "Not measured: the set lacks one of the two classes.";
       if (i === this.bins) return `More than ${whole(c)} a day have scores in the highest band of this set, so no threshold gives so few.`;
       const now = this.at(i);
-      return `To read ${whole(c)} a day at most, the threshold is ${number(now.threshold, 3)}: ${number(now.alerts.value)} alerts a day, `
-        + `which catch ${number(now.foundADay)} of ${number(v * p)} stalking records a day (${percent(now.recall.value)}; `
-        + `95% interval ${percent(now.recall.low)} to ${percent(now.recall.high)}) and miss ${number(now.missedADay)}.`;
+      return `To read ${whole(c)} a day at most, the threshold is ${number(now.threshold, 3)}: ${aDay(now.alerts.value)} alerts a day, `
+        + `which catch ${aDay(now.foundADay)} of ${aDay(v * p)} stalking records a day (${percent(now.recall.value)}; `
+        + `95% interval ${percent(now.recall.low)} to ${percent(now.recall.high)}) and miss ${aDay(now.missedADay)}.`;
     }
 
     queue() {
@@ -219,7 +220,7 @@
         const inside = this.above.map((counts) => counts[first] - counts[last]);
         if (day) { read += a; caught += inside[0] / this.totals[0]; }
         return [`${number(edges[first], 3)} to ${number(edges[last], 3)}`, first >= this.state.i ? "in the queue" : "not flagged",
-          whole(sum(inside)), whole(inside[0]), number(a), percent(day && a ? day[0] / a : null), number(day && read), percent(day && caught)];
+          whole(sum(inside)), whole(inside[0]), aDay(a), percent(day && a ? day[0] / a : null), aDay(day && read), percent(day && caught)];
       });
       body.replaceChildren(...rows.map((cells) => {
         const tr = document.createElement("tr");
