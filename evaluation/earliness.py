@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evaluation.behaviour import Screener
+from evaluation.case_ranking import case_ranking
 from evaluation.columns import Json
 from stalkscreen.metrics import rate
 from stalkscreen.schema import Case, LabelledIncident
@@ -39,7 +40,7 @@ def earliness(
     histories: int = HISTORIES,
     seed: int = 0,
 ) -> Json:
-    """Both measures, each null with a reason where there is nothing to measure it on.
+    """How early, and how well cases are told apart; null where there is nothing to measure it on.
 
     Args:
         records: Labelled incidents.
@@ -58,6 +59,7 @@ def earliness(
     cases = case_histories(records)
     cases = [cases[i] for i in sorted(rng.permutation(len(cases))[:histories])]
     return {
+        "case_ranking": case_ranking(records, model, seed=seed),
         "prefixes": found,
         "histories": _histories(cases, model) if cases else None,
         "histories_note": ""

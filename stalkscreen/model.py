@@ -2,8 +2,8 @@
 
 Evaluation, the command line, the service and the MLflow model all call it, and nobody else cleans, calibrates,
 thresholds or names a label: what is evaluated is what is served. A saved model is a plain folder: `model.json` (label
-order, calibration, thresholds, provenance, checksums) and `classifier/` (names, words and numeric arrays). No pickle
-and no stored code anywhere.
+order, calibration, thresholds, provenance, checksums), `classifier/` (names, words and numeric arrays) and
+`trained_on.txt` (hashes of the training texts). No pickle and no stored code anywhere.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from stalkscreen.schema import (
     TierHint,
 )
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
+from stalkscreen.trained_on import TRAINED_ON, Hashes, read_hashes, write_hashes
 
 MAX_SPANS = 3
 """Most evidence spans shown for an indicator, strongest first: a reviewer has half a minute an alert."""
@@ -65,6 +66,7 @@ class ScreeningModel:
         info: Its label order, calibration, thresholds and provenance.
         live_prevalence: Share of stalking in the stream it will read, in 0..1; changes `probability_at_live` only.
         cascade: Whether the cheap first stage may answer, where the model has one.
+        trained_on: Short hashes of the narratives it was trained on; None where they are not known.
     """
 
     def __init__(
@@ -73,9 +75,11 @@ class ScreeningModel:
         info: ModelInfo,
         live_prevalence: float = DEFAULT_LIVE_PREVALENCE,
         cascade: bool = True,
+        trained_on: Hashes | None = None,
     ) -> None:
         self.classifier = classifier
         self.info = info
+        self.trained_on = trained_on
         self.live_prevalence = live_prevalence
         self._taxonomy: Taxonomy = load_taxonomy()
         self._first: Classifier | None = getattr(classifier, "first_stage", None) if info.cascade and cascade else None
@@ -290,7 +294,9 @@ class ScreeningModel:
         try:
             (building / "classifier").mkdir()
             self.classifier.save(building / "classifier")
-            files = {p.relative_to(building).as_posix(): file_sha256(p) for p in files_in(building / "classifier")}
+            if self.trained_on is not None:
+                write_hashes(self.trained_on, building / TRAINED_ON)
+            files = {p.relative_to(building).as_posix(): file_sha256(p) for p in files_in(building)}
             self.info = self.info.model_copy(update={"files": files})
             text = json.dumps(self.info.model_dump(mode="json"), indent=1, ensure_ascii=False)
             (building / "model.json").write_text(text + "\n", encoding="utf-8")
@@ -319,7 +325,8 @@ class ScreeningModel:
         classifier = classifier_class(info.kind).load(folder / "classifier")
         if classifier.indicator_names != info.indicator_names:
             raise ModelFormatError(f"{folder}: the classifier and model.json name different indicators.")
-        return cls(classifier, info, live_prevalence, cascade)
+        trained_on = read_hashes(folder / TRAINED_ON) if TRAINED_ON in info.files else None
+        return cls(classifier, info, live_prevalence, cascade, trained_on)
 
 
 def keyword_model(live_prevalence: float = DEFAULT_LIVE_PREVALENCE) -> ScreeningModel:

@@ -37,7 +37,9 @@ ENVIRONMENT = {
 }
 """Set before MLflow is imported: no telemetry, no input in schema errors, no pip calls, no pickle."""
 
-REQUIREMENTS = ("numpy", "scipy", "scikit-learn", "pydantic", "pandas", "click", "tzdata")
+REQUIREMENTS = (
+    "numpy", "scipy", "scikit-learn", "pydantic", "pandas", "click", "tzdata", "onnxruntime", "tokenizers",
+)  # fmt: skip
 """What loading the MLflow model needs, pinned to the versions that logged it."""
 
 

@@ -13,9 +13,13 @@ from stalkscreen.taxonomy import load_taxonomy
 TAXONOMY = load_taxonomy()
 
 
+QUICK = {"encoder": {"epochs": 1, "batch_pieces": 512}}
+"""Settings under which a kind that takes long is fitted here."""
+
+
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def classifier(request: pytest.FixtureRequest, records: list[LabelledIncident]):
-    return classifier_class(request.param)().fit(records, TAXONOMY)
+    return classifier_class(request.param)(**QUICK.get(request.param, {})).fit(records, TAXONOMY)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Provenance
 from stalkscreen.schema import Assessment, Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
+from stalkscreen.trained_on import short_hashes
 from training import splits, thresholds
 from training.cascade import choose_cascade
 from training.kept_folds import KeptFolds
@@ -148,7 +149,12 @@ def fit(
             assessed[i] = answer
     progress("done", n_folds + 2, n_folds + 2)
     return TrainingResult(
-        model=ScreeningModel(final, info, live_prevalence),
+        model=ScreeningModel(
+            final,
+            info,
+            live_prevalence,
+            trained_on=short_hashes(r.narrative for r in (*records, *histories)),
+        ),
         cross_validated=[a for a in assessed if a is not None],
         group=group,
         fold=fold,

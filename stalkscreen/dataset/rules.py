@@ -18,7 +18,7 @@ from stalkscreen.dataset.fields import FIELDS, FieldSpec
 from stalkscreen.dataset.problems import shown
 from stalkscreen.dataset.tables import Table
 from stalkscreen.schema import MAX_NARRATIVE_CHARS
-from stalkscreen.taxonomy import load_taxonomy
+from stalkscreen.taxonomy import LABEL_VERSION, load_taxonomy
 
 MAX_ID_CHARS = 200
 """Longest `incident_id` (`stalkscreen.schema.Incident`)."""
@@ -182,7 +182,21 @@ def _rules_of(spec: FieldSpec) -> tuple[Rule, ...]:
         return (_type_rule(name, "spans", tuple, "is not a list of spans", allowed),)
     if spec.kind == "object":
         return (_type_rule(name, "object", dict, "is not an object", "an object; in CSV as JSON"),)
+    if name == "label_version":
+        return (_label_version_rule(),)
     return (_cell_rule(name, "text", _is_text, "is not text", "text"),)
+
+
+def _label_version_rule() -> Rule:
+    taxonomy = load_taxonomy()
+    first, last = taxonomy.label_versions
+    return _cell_rule(
+        "label_version",
+        "known",
+        lambda cell: isinstance(cell, str) and taxonomy.knows_label_version(cell),
+        lambda cell: f"is {shown(cell)}, not a version of the labelling guide that is known here",
+        f"{first}, or blank" if first == last else f"two numbers with a dot, {first} to {last}, or blank",
+    )
 
 
 def _column(table: Table, field: str) -> list[Any]:
@@ -222,12 +236,47 @@ def _evidence_rule(name: str, bad: Callable[[Any, Any, Any], list[str]], wrong: 
     return Rule(f"evidence: {name}", "evidence", passes, say, allowed)
 
 
+def _not_newer_rule() -> Rule:
+    """No indicator is named that the record's label version does not have, unless it is said to have been looked for.
+
+    Read as it stands, the indicator would be present where it is named and unknown everywhere else: nothing to learn from.
+    """
+    taxonomy = load_taxonomy()
+    in_version = cache(lambda version: frozenset(taxonomy.indicator_names_in(version)))
+    dated = frozenset(indicator.name for indicator in taxonomy.indicators if indicator.since)
+
+    def newer(names: Any, version: Any, assessed: Any) -> list[str]:
+        version = LABEL_VERSION if version is None else version
+        if not isinstance(names, tuple) or not isinstance(version, str) or not taxonomy.knows_label_version(version):
+            return []
+        looked_for = in_version(version).union(assessed if isinstance(assessed, tuple) else ())
+        return [name for name in names if name in dated and name not in looked_for]
+
+    def columns(table: Table) -> list[list[Any]]:
+        return [table.cells["indicators"], _column(table, "label_version"), _column(table, "indicators_assessed")]
+
+    def say(table: Table, position: int) -> str:
+        names, version, assessed = (column[position] for column in columns(table))
+        found = " and ".join(shown(name) for name in newer(names, version, assessed)[:5])
+        stated = "is taken where none is stated" if version is None else "is stated"
+        return f"names {found}, which label_version {version or LABEL_VERSION} ({stated}) does not have"
+
+    return Rule(
+        "indicators: not newer than label_version",
+        "indicators",
+        lambda table: [not newer(*cells) for cells in zip(*columns(table), strict=True)],
+        say,
+        "indicators of that label_version; state the version that has it, or name it in indicators_assessed as well",
+    )
+
+
 @cache
 def cross_rules() -> tuple[Rule, ...]:
     """Rules that compare labels with each other and with the narrative. A new one is one entry here."""
     names = load_taxonomy().indicator_names
     known = frozenset(names)
     return (
+        _not_newer_rule(),
         _against_stalking(
             "tier",
             "only with stalking",

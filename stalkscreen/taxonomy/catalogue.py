@@ -25,6 +25,8 @@ from stalkscreen.taxonomy.entries import (
     Tier,
 )
 
+_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+
 
 class Taxonomy(Entry):
     """All label definitions. Built by `load_taxonomy`, which also checks the entries against each other."""
@@ -107,10 +109,23 @@ class Taxonomy(Entry):
         Raises:
             UnknownNameError: `label_version` is not two numbers with a dot, such as "1.0".
         """
-        if not re.fullmatch(r"[0-9]+\.[0-9]+", label_version):
+        if not _VERSION.fullmatch(label_version):
             raise UnknownNameError("label_version must be two numbers with a dot, such as '1.0'", field="label_version")
         limit = _version_key(label_version)
         return tuple(i.name for i in self.indicators if i.since and _version_key(i.since) <= limit)
+
+    def knows_label_version(self, label_version: str) -> bool:
+        """Whether it is two numbers with a dot and lies between the two `label_versions`."""
+        if not _VERSION.fullmatch(label_version):
+            return False
+        first, last = map(_version_key, self.label_versions)
+        return first <= _version_key(label_version) <= last
+
+    @cached_property
+    def label_versions(self) -> tuple[str, str]:
+        """The oldest and the newest label version: of any indicator's `since`, and `LABEL_VERSION`."""
+        known = sorted({LABEL_VERSION, *(i.since for i in self.indicators if i.since)}, key=_version_key)
+        return known[0], known[-1]
 
     def is_stalking_title(self, recorded: str) -> bool:
         """Whether a recorded offence is a stalking offence, whatever its case, spaces and underscores.

