@@ -32,6 +32,20 @@ class ScreenBatchAnswer(BaseModel):
     assessments: list[Assessment]
 
 
+class CascadeAnswer(BaseModel):
+    """How the first stage clears what is plainly something else; fields as in `stalkscreen.model_format.Cascade`."""
+
+    model_config = _ANSWER
+
+    cut: float
+    stated_loss: float
+    stalking: int
+    lost: int
+    lost_upper: float
+    below_cut: float
+    cleared: dict[str, float]
+
+
 class ModelAnswer(BaseModel):
     """The answer of `/v1/model`.
 
@@ -39,6 +53,8 @@ class ModelAnswer(BaseModel):
         prevalence: Share of stalking among the training records, at which `probability` is calibrated.
         live_prevalence: Share at which `probability_at_live` is given (`STALKSCREEN_LIVE_PREVALENCE`).
         headline: Cross-validated figures, as written by training.
+        cascade: The cut below which the cheap first stage answers alone, and what that costs; null where there is none or
+            it is switched off (`STALKSCREEN_CASCADE`).
     """
 
     model_config = _ANSWER
@@ -53,6 +69,7 @@ class ModelAnswer(BaseModel):
     prevalence: float
     live_prevalence: float
     headline: dict[str, Any]
+    cascade: CascadeAnswer | None
     indicators: list[str]
     intended_use: str
     prohibited_use: str
@@ -92,10 +109,17 @@ def model_answer(model: ScreeningModel) -> dict[str, Any]:
         prevalence=model.prevalence,
         live_prevalence=model.live_prevalence,
         headline=model.info.headline,
+        cascade=_cascade(model),
         indicators=list(model.info.indicator_names),
         intended_use=INTENDED_USE,
         prohibited_use=PROHIBITED_USE,
     ).model_dump(mode="json")
+
+
+def _cascade(model: ScreeningModel) -> CascadeAnswer | None:
+    if model.cascade is None:
+        return None
+    return CascadeAnswer(**{name: getattr(model.cascade, name) for name in CascadeAnswer.model_fields})
 
 
 def describe(spec: Any, loaded: LoadedModel) -> Any:

@@ -115,6 +115,7 @@ class Settings:
         live_prevalence: `STALKSCREEN_LIVE_PREVALENCE`, in 0..1 exclusive.
         tracking_uri: `MLFLOW_TRACKING_URI`, by default SQLite inside the checkout.
         artifacts: `STALKSCREEN_ARTIFACTS`, the folder MLflow keeps files in by default.
+        cascade: `STALKSCREEN_CASCADE`, on or off: whether a model's cheap first stage may answer alone.
     """
 
     models: Path
@@ -122,15 +123,20 @@ class Settings:
     live_prevalence: float
     tracking_uri: str
     artifacts: Path
+    cascade: bool = True
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
         """Read the environment.
 
         Raises:
-            ConfigError: `STALKSCREEN_LIVE_PREVALENCE` is not a number between 0 and 1.
+            ConfigError: `STALKSCREEN_LIVE_PREVALENCE` is not a number between 0 and 1, or `STALKSCREEN_CASCADE` is
+                neither `on` nor `off`.
         """
         env = os.environ if env is None else env
+        cascade = env.get("STALKSCREEN_CASCADE", "on").strip().lower()
+        if cascade not in ("on", "off"):
+            raise ConfigError(f"STALKSCREEN_CASCADE is {cascade!r}; allowed: on, off.", field="STALKSCREEN_CASCADE")
         text = env.get("STALKSCREEN_LIVE_PREVALENCE", str(DEFAULT_LIVE_PREVALENCE))
         try:
             prevalence = float(text)
@@ -147,4 +153,5 @@ class Settings:
             live_prevalence=prevalence,
             tracking_uri=env.get("MLFLOW_TRACKING_URI") or f"sqlite:///{CHECKOUT / 'mlflow.db'}",
             artifacts=Path(env.get("STALKSCREEN_ARTIFACTS", str(CHECKOUT / "mlartifacts"))),
+            cascade=cascade == "on",
         )

@@ -58,7 +58,8 @@ def run(settings: Settings) -> int:
     )
     for result in results:
         click.echo(f"{result.status.replace('_', ' '):>14}  {result.name}: {result.sentence}")
-    failed = [r for r in results if r.status == "fail"]
+    # Losing to what is released is no failure here: the quick linear model then stays a candidate, as step 3 says.
+    failed = [r for r in results if r.status == "fail" and r.name != "released"]
     if failed:
         click.echo(f"{len(failed)} gates failed: version {trained.version} stays candidate. Report: {report}", err=True)
         return 1

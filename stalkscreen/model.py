@@ -21,7 +21,7 @@ import numpy as np
 from stalkscreen.classifiers import Classifier, Floats, ScoredSpan, Scores, classifier_class
 from stalkscreen.config import DEFAULT_LIVE_PREVALENCE
 from stalkscreen.errors import ModelFormatError
-from stalkscreen.model_format import TINY, ModelInfo, Platt, Thresholds, file_sha256, files_in, read_info
+from stalkscreen.model_format import TINY, Cascade, ModelInfo, Platt, Thresholds, file_sha256, files_in, read_info
 from stalkscreen.schema import (
     Assessment,
     Band,
@@ -96,6 +96,11 @@ class ScreeningModel:
         )
 
     @property
+    def cascade(self) -> Cascade | None:
+        """The cascade in force; None where the model has none or it is switched off."""
+        return self.info.cascade if self._first is not None else None
+
+    @property
     def thresholds(self) -> Thresholds:
         """The cuts in force."""
         return self.info.thresholds
@@ -133,8 +138,8 @@ class ScreeningModel:
             return []
         answers: dict[int, Assessment] = {}
         left = list(range(len(cases)))
-        if self._first is not None and self.info.cascade is not None:
-            cascade = self.info.cascade
+        cascade = self.cascade
+        if self._first is not None and cascade is not None:
             first = self._first.predict(cases)
             stage = _Stage(self._stamp(self._first.kind), cascade.calibration, cascade.thresholds)
             cleared = np.flatnonzero(first.stalking < cascade.cut).tolist()

@@ -67,4 +67,4 @@ def resolve(reference: str | None, settings: Settings) -> Path:
 
 def load_model(reference: str | None, settings: Settings) -> ScreeningModel:
     """The model that `reference` names, ready to assess, at the configured live prevalence."""
-    return ScreeningModel.load(resolve(reference, settings), settings.live_prevalence)
+    return ScreeningModel.load(resolve(reference, settings), settings.live_prevalence, settings.cascade)

@@ -327,7 +327,7 @@ def evaluate_files(
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     if against not in (None, "keyword", "recorded"):
         folder = resolve(against, settings)
-        other = ScreeningModel.load(folder, settings.live_prevalence)
+        other = ScreeningModel.load(folder, settings.live_prevalence, settings.cascade)
         name = "released" if folder == _released(settings) else str(against)
         baselines[name] = assess_all(other, labelled)
     answers = assess_all(loaded, labelled)
