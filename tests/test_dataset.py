@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stalkscreen import taxonomy
 from stalkscreen.dataset import (
     Columns,
     check_manifest,
+    cross_rules,
     flatten,
     read_incidents,
     read_labelled,
+    rules,
     stream_incidents,
     unflatten,
     write_labelled,
@@ -456,6 +461,14 @@ BAD_CELLS: list[tuple[dict[str, Any], str, str]] = [
         "evidence",
         "marks 'weapon' as present, which indicators does not name",
     ),
+    (
+        {"label_version": "draft"},
+        "label_version",
+        "is 'draft', not a version of the labelling guide that is known here; allowed: 1.0, or blank",
+    ),
+    ({"label_version": "9.9"}, "label_version", "is '9.9', not a version"),
+    ({"label_version": "0.9"}, "label_version", "is '0.9', not a version"),
+    ({"label_version": SECRET}, "label_version", "is a text of 28 characters, not a version"),
     ({"people": "quarry"}, "people", "is not an object"),
     ({"extra_json": '{"narrative": "quarry"}'}, "extra_json", "is not a JSON object of extra values"),
     ({"extra_json": "quarry"}, "extra_json", "is not a JSON object of extra values"),
@@ -526,6 +539,62 @@ def test_duplicate_ids_are_listed_with_both_rows_within_and_over_files(tmp_path:
     message = refused([one, two]).message
     assert f"{one}, row 3, incident_id: is the same as in row 1; allowed" in message
     assert f"{two}, row 1, incident_id: is the same as in row 2 of {one}; allowed" in message
+
+
+@pytest.fixture
+def grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The taxonomy with one more indicator, `dog_harmed`, since label version 1.1."""
+    shutil.copytree(Path(taxonomy.__file__).parent, tmp_path / "taxonomy")
+    entries = tmp_path / "taxonomy" / "indicators"
+    text = (entries / "weapon.toml").read_text(encoding="utf-8")
+    for old, new in [
+        ('name = "weapon"', 'name = "dog_harmed"'),
+        ("order = 14", f"order = {len(NAMES) + 1}"),
+        ('since = "1.0"', 'since = "1.1"'),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (entries / "dog_harmed.toml").write_text(text, encoding="utf-8")
+    more = load_taxonomy(tmp_path / "taxonomy")
+    for module in (rules, cross_rules):
+        monkeypatch.setattr(module, "load_taxonomy", lambda: more)
+    for cached in (cross_rules.cross_rules, cross_rules.rules_for):
+        cached.cache_clear()
+    yield
+    for cached in (cross_rules.cross_rules, cross_rules.rules_for):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("grown")
+@pytest.mark.parametrize("stated", ["1.0", ""])
+def test_an_indicator_newer_than_the_label_version_is_listed(tmp_path: Path, stated: str) -> None:
+    error = refused(labelled_csv(tmp_path, indicators="weapon|dog_harmed", label_version=stated))
+    (problem,) = error.context["problems"]
+    assert (problem["row"], problem["field"]) == (1, "indicators")
+    taken = "" if stated else " (taken where none is stated)"
+    assert problem["wrong"] == f"names 'dog_harmed', which label_version 1.0{taken} does not have"
+    assert "name it in indicators_assessed as well" in problem["allowed"]
+
+
+@pytest.mark.usefixtures("grown")
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"indicators": "dog_harmed", "label_version": "1.1"},
+        {"indicators": "dog_harmed", "label_version": "1.0", "indicators_assessed": "weapon|dog_harmed"},
+        {"indicators": "weapon", "label_version": "1.0"},
+    ],
+)
+def test_an_indicator_that_was_looked_for_may_be_named(tmp_path: Path, cells: dict[str, str]) -> None:
+    (record,) = read_labelled(labelled_csv(tmp_path, **cells)).records
+    assert record.indicators == (cells["indicators"],)
+
+
+@pytest.mark.usefixtures("grown")
+def test_a_label_version_between_the_oldest_and_the_newest_is_allowed(tmp_path: Path) -> None:
+    error = refused(labelled_csv(tmp_path, label_version="1.2"))
+    assert "label_version: is '1.2', not a version" in error.message
+    assert "allowed: two numbers with a dot, 1.0 to 1.1, or blank" in error.message
 
 
 def test_the_first_fifty_problems_are_shown_and_all_are_counted(tmp_path: Path) -> None:

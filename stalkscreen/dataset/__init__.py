@@ -8,7 +8,7 @@ No message, note or error holds narrative text or a person's details.
     labelled.records, labelled.data_hash, labelled.notes
 
 A field added to `stalkscreen.schema` is read, written and checked by its type without a change here; a rule that
-compares fields is one entry in `rules.cross_rules`.
+compares fields is one entry in `cross_rules.cross_rules`.
 """
 
 from stalkscreen.dataset.columns import Columns

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from stalkscreen.dataset.cross_rules import rules_for
 from stalkscreen.dataset.fields import FIELDS, read_cells
 from stalkscreen.dataset.problems import Problem
-from stalkscreen.dataset.rules import MAX_ID_CHARS, Rule, rules_for
+from stalkscreen.dataset.rules import MAX_ID_CHARS, Rule
 from stalkscreen.dataset.tables import Table
 
 if TYPE_CHECKING:
