@@ -23,6 +23,7 @@ from evaluation.behaviour import contrast_pairs, invariance_pairs
 from evaluation.columns import Columns, Json, check_aligned, read_columns
 from evaluation.comparison import comparison, others_of
 from evaluation.error_list import errors_csv, worst_errors
+from evaluation.limits import limits_of
 from evaluation.misidentification import misidentification
 from evaluation.operating import (
     LIVE_NEAR_MISS_SHARE,
@@ -51,35 +52,6 @@ DAILY_VOLUME = 1200
 
 LIVE_PREVALENCE = 0.008
 """Share of stalking in that stream (domain facts, section 6: 10 of 1,200 a day)."""
-
-LIMITS = (
-    "A record without a flag is not a record without stalking. No flag means nothing about anybody's safety.",
-    "The figures hold for records like these. Another force, source, year or recording practice can differ, and so can "
-    "the same force later.",
-    "The labels are the judgement of people who read the narrative alone. They are not court findings, and others may "
-    "have judged otherwise.",
-    "Each record is judged by itself. Stalking that shows only across several records is not found by this, and is not "
-    "counted as missed here.",
-    "Nothing here measures risk of harm. The model finds wording that resembles stalking; it does not say how dangerous "
-    "a person is.",
-    "Figures at a live prevalence are calculated, not observed. They suppose that recall and false flags stay as they "
-    "are in this set.",
-    "What happens after a flag is not measured: whether a reviewer agrees, acts in time, or whether anybody is safer.",
-    "The set says nothing about fairness between groups of people beyond the parts shown, and where a part is small it "
-    "says little about that part.",
-    "Wilson intervals treat records as independent. Records of one case resemble each other, so where cases have several "
-    "records the true uncertainty is larger; intervals by case are given where they matter most.",
-)
-"""What the figures do not show: fixed, the same for every set."""
-
-SYNTHETIC_LIMIT = (
-    "These narratives were made up. Figures on them show that the method works on texts of this kind; they do not show "
-    "how it performs on police records."
-)
-SEEN_LIMIT = (
-    "These records, or some of them, were used to train the model. The figures are better than on new records and must "
-    "not be used to judge it."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +166,7 @@ def evaluate(
         "errors": worst_errors(records, columns, answers, threshold.review, taxonomy),
         "comparison": comparison(answers.ids, columns, others_of(columns, against), live_prevalence),
         "earliness": earliness,
-        "limits": [
-            *([SEEN_LIMIT] if seen_in_training else []),
-            *([SYNTHETIC_LIMIT] if dataset.synthetic else []),
-            *LIMITS,
-        ],
+        "limits": limits_of(seen_in_training=seen_in_training, synthetic=dataset.synthetic),
     }
 
 
