@@ -67,6 +67,7 @@ class EncoderSettings(BaseModel):
         patience: Stop after this many epochs without a better average precision on the watched writers.
         history_weight: Weight of a simulated case history against a record.
         linear_share: Share of the linear classifier in the mixed log-odds, 0 to 1.
+        linear_share_indicators: The same for indicators and their evidence.
         precision: Of the saved body: `float32` (stored in 16 bits) or `int8`.
     """
 
@@ -91,7 +92,8 @@ class EncoderSettings(BaseModel):
     watched_writers: float = Field(default=0.0, ge=0, lt=0.5)
     patience: int = Field(default=2, ge=1)
     history_weight: float = Field(default=0.5, ge=0)
-    linear_share: float = Field(default=0.5, ge=0, le=1)
+    linear_share: float = Field(default=0.6, ge=0, le=1)
+    linear_share_indicators: float = Field(default=0.75, ge=0, le=1)
     precision: Literal["float32", "int8"] = "float32"
 
 
@@ -200,7 +202,8 @@ class EncoderClassifier:
             self._runtime = Runtime(self._body, self._heads, self.settings.window, self._marks)
         encoded = encode(cases, self._tokenizer)
         case_logits, clause_logits = self._runtime(encoded)
-        linear = self.first_stage.predict(cases) if self.settings.linear_share else None
+        shares = self.settings.linear_share, self.settings.linear_share_indicators
+        linear = self.first_stage.predict(cases) if any(shares) else None
         own = self._read(case_logits.astype(float))
         spans = [
             self._spans(case, expit(rows.astype(float)), linear.spans[i] if linear else None)
@@ -228,7 +231,7 @@ class EncoderClassifier:
 
     def _mixed(self, own: Floats, linear: Floats | None, name: str) -> Floats:
         """Mix the two classifiers' log-odds and turn them into scores in 0..1."""
-        w = self.settings.linear_share
+        w = self.settings.linear_share_indicators if name == "indicators" else self.settings.linear_share
         classes = name in ("family", "relationship")
         if linear is not None:
             held = np.clip(linear, 1e-6, 1 - 1e-6)
@@ -238,7 +241,7 @@ class EncoderClassifier:
 
     def _spans(self, case: EncodedCase, scores: Floats, linear: list[ScoredSpan] | None) -> list[ScoredSpan]:
         k = len(self.indicator_names)
-        w = self.settings.linear_share
+        w = self.settings.linear_share_indicators
         found: list[ScoredSpan] = []
         for (incident, clause), row, number in zip(case.places, scores, case.rows, strict=False):
             if clause is None:
