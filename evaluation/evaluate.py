@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,7 @@ from stalkscreen.metrics import share
 from stalkscreen.resampling import ranking
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
+from stalkscreen.trained_on import Seen
 
 __all__ = ["DatasetInfo", "ThresholdInfo", "evaluate", "write"]
 
@@ -64,6 +65,8 @@ class DatasetInfo:
         synthetic: True when no narrative is a police record.
         grouping: What was kept together when the set was split, in words.
         note: Anything a reader must know; empty otherwise.
+        seen: How many records were in training; None where nobody counted.
+        compared_seen: The same of each model compared with, by name.
     """
 
     name: str
@@ -71,6 +74,8 @@ class DatasetInfo:
     synthetic: bool
     grouping: str
     note: str = ""
+    seen: Seen | None = None
+    compared_seen: Mapping[str, Seen] = field(default_factory=dict)
 
 
 def evaluate(
@@ -185,6 +190,9 @@ def _describe(
         "grouping": dataset.grouping,
         "note": dataset.note,
         "seen_in_training": seen_in_training,
+        "seen_records": dataset.seen.records if dataset.seen else None,
+        "seen_by": dataset.seen.by if dataset.seen else None,
+        "compared_seen": {name: asdict(seen) for name, seen in dataset.compared_seen.items()},
         "rows": len(records),
         "stalking": share(columns.positive, everything).to_json_dict(),
         "groups": len(np.unique(columns.group)),

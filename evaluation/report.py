@@ -22,6 +22,7 @@ from evaluation.columns import Json
 from evaluation.drawings import drawings, recorded_groups
 from evaluation.explorer import Explorer
 from evaluation.explorer_words import words
+from evaluation.seen import seen_sentence
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -106,6 +107,7 @@ def _says(metrics: Json, explorer: Explorer | None, now: Json | None) -> Json:
         "slices": {division["slice"]: sentences.division(division) for division in metrics["slices"]},
         "gaps": sentences.gaps(metrics),
         "largest_gap": sentences.largest_gap(metrics),
+        "seen": seen_sentence(metrics["dataset"]),
         "behaviour": sentences.behaviour(metrics),
         "behaviour_chart": sentences.behaviour_chart(metrics),
         "comparison": [sentences.comparison(row) for row in metrics["comparison"]],

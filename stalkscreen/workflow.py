@@ -23,6 +23,7 @@ from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.progress import stages
 from stalkscreen.references import load_model, resolve
 from stalkscreen.schema import Case
+from stalkscreen.trained_on import Seen, count_seen
 
 if TYPE_CHECKING:
     from evaluation.answers import Answers
@@ -64,7 +65,19 @@ def read_labels(paths: Sequence[Path], columns: str | None) -> LabelledSet:
     return labelled
 
 
-def describe(paths: Sequence[Path], labelled: LabelledSet, grouping: str) -> DatasetInfo:
+def seen_in_training(model: ScreeningModel, labelled: LabelledSet) -> Seen:
+    """How many of the records a model was trained on, as far as it can tell."""
+    narratives = (r.narrative for r in labelled.records)
+    return count_seen(narratives, labelled.files, model.trained_on, model.info.provenance.data)
+
+
+def describe(
+    paths: Sequence[Path],
+    labelled: LabelledSet,
+    grouping: str,
+    seen: Seen,
+    compared_seen: Mapping[str, Seen] | None = None,
+) -> DatasetInfo:
     """What the files are: from `dataset.toml` beside them (name, synthetic, note), else their names."""
     from evaluation.evaluate import DatasetInfo
 
@@ -82,6 +95,8 @@ def describe(paths: Sequence[Path], labelled: LabelledSet, grouping: str) -> Dat
         synthetic=bool(abouts) and all(a.get("synthetic", False) for a in abouts),
         grouping=grouping,
         note=" ".join(a["note"] for a in abouts if a.get("note")),
+        seen=seen,
+        compared_seen=compared_seen or {},
     )
 
 
@@ -173,7 +188,7 @@ def train_and_register(
         labelled.records,
         result.cross_validated,
         threshold=ThresholdInfo(cuts.review, cuts.high, model.prevalence, f"chosen on out-of-fold scores, {folds}"),
-        dataset=describe(data, labelled, result.grouping),
+        dataset=describe(data, labelled, result.grouping, Seen(0, "folds")),
         seen_in_training=False,
         baselines=baselines,
         live_prevalence=settings.live_prevalence,
@@ -271,14 +286,15 @@ def _evaluate_set(
     *,
     answers: Answers | None = None,
     baselines: Mapping[str, Answers] | None = None,
+    compared_seen: Mapping[str, Seen] | None = None,
     daily_volume: int = 1200,
 ) -> Json:
     from evaluation.behaviour import behaviour_tests
     from evaluation.earliness import earliness
     from evaluation.evaluate import ThresholdInfo, evaluate
 
-    trained_on = {d["sha256"] for d in model.info.provenance.data}
-    seen = any(f["sha256"] in trained_on for f in labelled.files)
+    counted = seen_in_training(model, labelled)
+    seen = counted.records > 0
     if baselines is None:
         baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     return evaluate(
@@ -287,7 +303,7 @@ def _evaluate_set(
         threshold=ThresholdInfo(
             model.thresholds.review, model.thresholds.high, model.prevalence, "stored in the model"
         ),
-        dataset=describe(paths, labelled, "none: the model is fixed"),
+        dataset=describe(paths, labelled, "none: the model is fixed", counted, compared_seen),
         seen_in_training=seen,
         baselines=baselines,
         daily_volume=daily_volume,
@@ -319,29 +335,38 @@ def evaluate_files(
 
     from evaluation.evaluate import write
     from evaluation.gates import Gates, run_gates, summary
+    from evaluation.seen import seen_sentence
 
     if live_prevalence is not None:
         settings = replace(settings, live_prevalence=live_prevalence)
     loaded = load_model(model, settings)
     labelled = read_labels(data, columns)
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
+    compared_seen: dict[str, Seen] = {}
     if against not in (None, "keyword", "recorded"):
         folder = resolve(against, settings)
         other = ScreeningModel.load(folder, settings.live_prevalence, settings.cascade)
         name = "released" if folder == _released(settings) else str(against)
         baselines[name] = assess_all(other, labelled)
+        compared_seen[name] = seen_in_training(other, labelled)
     answers = assess_all(loaded, labelled)
     metrics = _evaluate_set(
-        loaded, labelled, data, settings, answers=answers, baselines=baselines, daily_volume=daily_volume
+        loaded,
+        labelled,
+        data,
+        settings,
+        answers=answers,
+        baselines=baselines,
+        compared_seen=compared_seen,
+        daily_volume=daily_volume,
     )
     metrics["gates"] = summary(run_gates(metrics, None, None, Gates.read()))
     write(metrics, labelled.records, answers, out, baselines=baselines, with_text=with_text)
     figures = headline(metrics)
-    seen = " These records trained the model: the figures flatter it." if metrics["dataset"]["seen_in_training"] else ""
     marked = " It holds narrative text: keep it where the records are kept." if with_text else ""
     return (
         f"{len(labelled.records):,} records: AUC {_shown(figures, 'auc')}, recall {_shown(figures, 'recall')} and false "
-        f"flags {_shown(figures, 'false_flag')} at the review threshold.{seen}\nReport: {out / 'report.html'}{'.' if marked else ''}{marked}"
+        f"flags {_shown(figures, 'false_flag')} at the review threshold. {seen_sentence(metrics['dataset'])}\nReport: {out / 'report.html'}{'.' if marked else ''}{marked}"
     )
 
 

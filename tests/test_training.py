@@ -8,6 +8,7 @@ import pytest
 from stalkscreen.config import Settings, TrainConfig
 from stalkscreen.errors import ConfigError, DataError, LeakageError
 from stalkscreen.schema import LabelledIncident
+from stalkscreen.trained_on import short_hashes
 from training import splits, thresholds
 from training.train import fit
 
@@ -98,6 +99,8 @@ class TestFit:
         assert result.model.info.provenance.grouping == result.grouping
         again = fit(records, config, data_hash="abc")
         assert again.cross_validated == result.cross_validated
+        assert result.model.trained_on is not None
+        assert result.model.trained_on.tolist() == short_hashes(r.narrative for r in records).tolist()
 
     def test_labels_that_are_absent_are_left_out_not_read_as_no(self, records: list[LabelledIncident]) -> None:
         bare = [
