@@ -5,7 +5,6 @@ Input: `Results` and the corpus. Output: one plain JSON object, `docs/benchmark.
 
 from __future__ import annotations
 
-import json
 from statistics import median
 from typing import Any
 
@@ -15,49 +14,20 @@ from numpy.typing import NDArray
 from benchmarks.corpus import Corpus
 from benchmarks.intervals import differences, figures, micro_f1
 from benchmarks.keys import row_key, section_key, speed_key
-from benchmarks.peers.ours import kept_model
+from benchmarks.recorded import OutOfFold, kept_folds, kept_on_this_corpus, through_cascade
 from benchmarks.results import Results
 from benchmarks.rows import OURS, ROWS, SAME_AS, NotAvailableError, row_class
 from benchmarks.sections import ROUNDS, SECTIONS
 from benchmarks.targets import targets
 from stalkscreen.classifiers import Targets
-from stalkscreen.model_format import read_info
 from stalkscreen.taxonomy import load_taxonomy
 
 Json = dict[str, Any]
 Floats = NDArray[np.float64]
 
 
-def fold_count(corpus: Corpus) -> int:
-    """Number of folds."""
-    return int(corpus.fold.max()) + 1
-
-
-def recorded_scores(name: str, corpus: Corpus) -> Floats | None:
-    """Out-of-fold scores that a kept model of the row's kind recorded at its training, in the corpus's order.
-
-    None unless the row takes recorded scores, the model was trained on this very corpus file with the same folds, and
-    every record has a score.
-    """
-    from evaluation.gates import SCORES, read_scores
-    from stalkscreen.config import CHECKOUT, TrainConfig
-
-    found = row_class(name)
-    kept = kept_model(str(getattr(found, "kind", ""))) if getattr(found, "recorded", False) else None
-    if corpus.quick:
-        return None
-    if kept is None or not (kept / "evaluation" / SCORES).is_file():
-        return None
-    provenance = read_info(kept).provenance
-    ours = TrainConfig.read(CHECKOUT / "training" / "configs" / "linear.toml")
-    theirs = provenance.config
-    same_folds = theirs.get("seed") == ours.seed and theirs.get("validation") == ours.validation.model_dump()
-    if provenance.data_hash != corpus.data_hash or not same_folds:
-        return None
-    scores = read_scores(kept / "evaluation" / SCORES)
-    if any(r.incident_id not in scores for r in corpus.sample.records):
-        return None
-    return np.array([scores[r.incident_id][1] for r in corpus.sample.records])
+JUDGED_BY_KEPT = ("encoder", "cascade")
+"""Rows whose scores of the judged cases come from the model kept in `models/`, where that was trained on this corpus."""
 
 
 def assemble(results: Results, corpus: Corpus, refit: bool = False) -> Json:
@@ -77,7 +47,7 @@ def assemble(results: Results, corpus: Corpus, refit: bool = False) -> Json:
             "texts": len(sample.records),
             "stalking": int(sample.stalking.sum()),
             "writers": len({r.writer for r in sample.records}),
-            "folds": fold_count(corpus),
+            "folds": int(corpus.fold.max()) + 1,
             "groups": len(np.unique(sample.group)),
             "data_hash": corpus.data_hash,
         },
@@ -119,66 +89,53 @@ def _row(
         row["note"] = error.message
         return row
     row |= {"title": found.title, "settings": dict(found.settings)}
-    scores, indicators = _out_of_fold(source, results, corpus, key)
-    if not refit and (recorded := recorded_scores(source, corpus)) is not None:
-        scores, indicators = recorded, None
-        kept = kept_model(getattr(found, "kind", ""))
-        row["note"] = f"out-of-fold scores as recorded at the training of {kept.name if kept else ''}"
-        row["indicators_unseen"] = _recorded_indicators(kept)
-    fit = results.get(f"{source}/fit", key)
-    speed = results.get(f"{name}/speed", speed_key(name, row_key(name, corpus)))
-    names = load_taxonomy().indicator_names
-    if scores is not None:
+    speed_at = speed_key(name, row_key(name, corpus))
+    learnt = None if refit else kept_folds(str(getattr(found, "kind", None)), corpus)
+    learnt = learnt or _out_of_fold(source, results, corpus, key)
+    scores = learnt.scores if learnt else None
+    if name == "cascade" and learnt is not None:
+        scores = through_cascade(learnt, kept_on_this_corpus("encoder", corpus))
+    if scores is not None and learnt is not None:
+        row["note"] = learnt.note
         row["unseen"] = figures(corpus.sample.stalking, scores, corpus.sample.group)
-        if name not in SAME_AS:
+        if name != "encoder-torch":
             unseen[name] = scores
-        if indicators is not None:
+        if learnt.indicators is not None and name != "cascade":
             present = Targets.of(corpus.sample.records, load_taxonomy()).indicators
-            row["indicators_unseen"] = micro_f1(present, indicators.reshape(-1, len(names)))
-    if fit is not None:
-        judged = np.array(fit["judged"])
+            row["indicators_unseen"] = micro_f1(present, learnt.indicators)
+    fit = results.get(f"{source}/fit", key) if name != "cascade" else None
+    judge = results.get(f"{name}/judge", speed_at) or fit
+    if judge is not None:
+        judged = np.array(judge["judged"])
         row["public"] = figures(corpus.judged.stalking, judged, corpus.judged.group)
-        if name not in SAME_AS:
+        if name != "encoder-torch":
             public[name] = judged
-        row["costs"] |= {k: fit[k] for k in ("train_seconds", "train_peak_mib") if k in fit}
-    if speed is not None:
-        row["costs"] |= speed
-    if scores is None or fit is None or speed is None:
-        row["note"] = (
-            results.missing(name) if results.missing(source) == "not measured yet" else results.missing(source)
-        )
+    speed = results.get(f"{name}/speed", speed_at)
+    row["costs"] = {k: fit[k] for k in ("train_seconds", "train_peak_mib")} if fit else {}
+    row["costs"] |= speed or {}
+    if scores is None or judge is None or speed is None:
+        row["note"] = results.missing(source) if name != "cascade" and scores is None else results.missing(name)
     return row
 
 
-def _out_of_fold(name: str, results: Results, corpus: Corpus, key: str) -> tuple[Floats | None, Floats | None]:
-    """Pooled scores `(n,)` and indicator scores `(n, 26)` of all folds, or None while one is missing."""
-    scores = np.full(len(corpus.sample.records), np.nan)
-    indicators: Floats | None = None
+def _out_of_fold(name: str, results: Results, corpus: Corpus, key: str) -> OutOfFold | None:
+    """The scores of all folds measured here, or None while one is missing."""
+    n, width = len(corpus.sample.records), len(load_taxonomy().indicator_names)
+    scores, first, indicators = np.full(n, np.nan), np.full(n, np.nan), np.full((n, width), np.nan)
     for number, _, outside in corpus.folds():
         part = results.get(f"{name}/fold-{number}", key)
         if part is None:
-            return None, None
+            return None
         scores[outside] = part["scores"]
-        if part["indicators"] is not None:
-            values = np.array(part["indicators"], dtype=float)
-            if indicators is None:
-                indicators = np.full((len(scores), values.shape[1]), np.nan)
-            indicators[outside] = values
-    return scores, indicators
-
-
-def _recorded_indicators(folder: Any) -> Json | None:
-    """Micro-averaged F1 over the indicators from the counts in a kept model's own evaluation."""
-    path = folder / "evaluation" / "metrics.json" if folder else None
-    if path is None or not path.is_file():
-        return None
-    each = json.loads(path.read_text(encoding="utf-8")).get("indicators", {}).get("each", [])
-    tp = sum(e["recall"]["n"] for e in each if e.get("covered"))
-    support = sum(e["recall"]["of"] for e in each if e.get("covered"))
-    found = sum(e["precision"]["of"] for e in each if e.get("covered"))
-    if tp == 0:
-        return None
-    return {"f1": 2 * tp / (support + found), "precision": tp / found, "recall": tp / support}
+        for target, values in ((first, part["first"]), (indicators, part["indicators"])):
+            if values is not None:
+                target[outside] = np.array(values, dtype=float)
+    return OutOfFold(
+        scores,
+        None if np.isnan(first).any() else first,
+        None if np.isnan(indicators).all() else indicators,
+        None,
+    )
 
 
 def _ratios(sections: dict[str, Json]) -> Json:

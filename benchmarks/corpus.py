@@ -22,7 +22,7 @@ from stalkscreen.schema import LabelledIncident
 from training import splits
 
 PUBLIC = CHECKOUT / "data" / "public_cases" / "public_cases.jsonl"
-QUICK_WRITERS, QUICK_EACH, QUICK_FOLDS = 10, 40, 2
+QUICK_WRITERS, QUICK_EACH, QUICK_FOLDS = 10, 16, 2
 """A quick run reads this many texts of this many writers in this many folds: enough to see every stage work."""
 
 

@@ -24,5 +24,5 @@ def speed_key(name: str, learnt: str) -> str:
 
 def section_key(name: str, corpus: Corpus) -> str:
     """Key of a measurement beside the table: the texts and every kept model."""
-    kept = [folder.name if (folder := kept_model(kind)) else None for kind in ("linear", "encoder", "cascade")]
+    kept = [folder.name if (folder := kept_model(kind)) else None for kind in ("linear", "encoder")]
     return key_of(corpus.key, name.rsplit("-", 1)[0], kept)

@@ -36,8 +36,8 @@ ROWS: dict[str, str] = {
 }
 """Row name to `module:class`, in the order of the table."""
 
-SAME_AS = {"encoder-torch": "encoder"}
-"""Rows that are another row in another runtime: learnt once, timed apart."""
+SAME_AS = {"encoder-torch": "encoder", "cascade": "encoder"}
+"""Rows that learn nothing of their own: the row whose fit they use. The cascade is the encoder with its first stage on."""
 
 OURS = ("linear", "encoder", "cascade")
 """Rows of which the best one is compared with every other row."""

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import time
 
-from benchmarks.assembly import assemble, fold_count, recorded_scores
+from benchmarks.assembly import JUDGED_BY_KEPT, assemble
 from benchmarks.corpus import Corpus, read_corpus
 from benchmarks.keys import row_key, section_key, speed_key
 from benchmarks.machine import two_cores
 from benchmarks.plot import draw
+from benchmarks.recorded import kept_folds, kept_on_this_corpus
 from benchmarks.results import Results
-from benchmarks.rows import ROWS, SAME_AS, NotAvailableError
+from benchmarks.rows import ROWS, SAME_AS, NotAvailableError, row_class
 from benchmarks.sections import SECTIONS
 from benchmarks.table import write
 from benchmarks.worker import NOT_AVAILABLE, say
@@ -59,14 +60,18 @@ def measure_row(name: str, results: Results, corpus: Corpus, refit: bool) -> Non
     except NotAvailableError as error:
         results.set_missing(name, error.message)
         return
-    recorded = None if refit else recorded_scores(name, corpus)
     why = None
     if name not in SAME_AS:
-        if recorded is None and any(results.get(f"{name}/fold-{i}", key) is None for i in range(fold_count(corpus))):
+        count = int(corpus.fold.max()) + 1
+        taken = not refit and kept_folds(str(getattr(row_class(name), "kind", None)), corpus)
+        if not taken and any(results.get(f"{name}/fold-{i}", key) is None for i in range(count)):
             why = work("folds", name, results, key, corpus.quick)
         if why is None and results.get(f"{name}/fit", key) is None:
-            why = work("fit" if recorded is None else "judge", name, results, key, corpus.quick)
+            why = work("fit", name, results, key, corpus.quick)
     speed = speed_key(name, key)
+    judged_by_kept = name in JUDGED_BY_KEPT and not refit and kept_on_this_corpus("encoder", corpus) is not None
+    if why is None and judged_by_kept and results.get(f"{name}/judge", speed) is None:
+        why = work("judge", name, results, speed, corpus.quick)
     if why is None and results.get(f"{name}/speed", speed) is None:
         why = work("speed", name, results, speed, corpus.quick)
     results.set_missing(name, why)
@@ -84,7 +89,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="a small sample: shows that every stage works, no figures")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
-    parser.add_argument("--refit", action="store_true", help="fit every row here, recorded scores or not")
+    parser.add_argument("--refit", action="store_true", help="fit and score every row here, whatever training kept")
     parser.add_argument("--only", choices=[*ROWS, *dict.fromkeys(n.split("/")[0] for n in SECTIONS)], action="append")
     parser.add_argument("--tables", action="store_true", help="measure nothing, write the tables from what is at hand")
     return parser.parse_args(arguments)

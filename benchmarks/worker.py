@@ -3,7 +3,7 @@
     python -m benchmarks.worker STAGE ROW RESULTS KEY [--quick]
 
 Stages of a row: `folds` (out-of-fold scores), `fit` (one fit on everything, timed, kept on disk, the judged cases
-scored) or `judge` (the same by a kept model), `speed` (loaded from disk: load time, throughput, single calls, memory). What was measured goes into `Results`
+scored), `judge` (the same by a kept model), `speed` (loaded from disk: load time, throughput, single calls, memory). What was measured goes into `Results`
 under the key given. Exit code 3 and a sentence on stdout: the row is not available here. A failure names the kind of
 error and the line, never its text, which might quote a narrative.
 """
@@ -42,9 +42,12 @@ def folds(name: str, results: Results, key: str, quick: bool) -> None:
         row = row_class(name)().fit(corpus.sample.at(inside))
         scores = row.score(corpus.sample.at(outside).texts)
         indicators = row.indicator_scores
+        cheap = getattr(row, "first_stage_scores", None)
+        first = cheap(corpus.sample.at(outside).texts) if cheap else None
         value = {
             "ids": [corpus.sample.records[i].incident_id for i in outside.tolist()],
             "scores": scores.tolist(),
+            "first": None if first is None else first.tolist(),
             "indicators": None if indicators is None else indicators.tolist(),
         }
         results.put(place, key, value)
@@ -83,14 +86,14 @@ def fitted_folder(results: Results, name: str) -> Path:
 
 
 def judge(name: str, results: Results, key: str, quick: bool) -> None:
-    """In place of `fit` where a kept model was trained on this very corpus: it scores the judged cases."""
+    """The judged cases scored by the kept model, where that was trained on this very corpus."""
     from benchmarks.corpus import read_corpus
 
     row = row_class(name).load(fitted_folder(results, name))
     scores = row.score(read_corpus(quick).judged.texts)
     indicators = row.indicator_scores
     value = {"judged": scores.tolist(), "judged_indicators": None if indicators is None else indicators.tolist()}
-    results.put(f"{name}/fit", key, value)
+    results.put(f"{name}/judge", key, value)
 
 
 def speed(name: str, results: Results, key: str, quick: bool) -> None:

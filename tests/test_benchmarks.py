@@ -1,25 +1,34 @@
 from __future__ import annotations
 
+import hashlib
 import xml.etree.ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks import recorded
 from benchmarks.assembly import _ratios
 from benchmarks.clock import percentile, throughput
-from benchmarks.corpus import quick_sample
+from benchmarks.corpus import Corpus, quick_sample
 from benchmarks.intervals import differences, figures, micro_f1
 from benchmarks.plot import draw
+from benchmarks.recorded import OutOfFold, kept_folds, through_cascade
 from benchmarks.results import Results, key_of
 from benchmarks.rows import ROWS, row_class, source_digest
 from benchmarks.sample import Sample
 from benchmarks.sections import ROUNDS, SECTIONS, operations, straightness
 from benchmarks.table import markdown, write
 from benchmarks.targets import targets
+from stalkscreen.config import CHECKOUT, TrainConfig
 from stalkscreen.errors import UnknownNameError
+from stalkscreen.model_format import Cascade, ModelInfo, Platt, Thresholds
 from stalkscreen.schema import LabelledIncident
+from training import splits
+from training.kept_folds import KeptFolds
+from training.out_of_fold import cross_fit
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -98,7 +107,7 @@ class TestMeasuring:
             for i in range(60)
         ]
         learn, judged = quick_sample(rows)
-        assert len(learn) == 400
+        assert len(learn) == 160
         assert len(judged) == 61
         assert not {r.writer for r in learn} & {r.writer for r in judged}
 
@@ -128,6 +137,49 @@ class TestResults:
         assert results.missing("row") == "not installed"
         results.set_missing("row", None)
         assert results.missing("row") == "not measured yet"
+
+
+class TestRecorded:
+    def test_the_cascade_takes_the_first_stage_below_its_cut_and_the_encoder_elsewhere(self) -> None:
+        found = OutOfFold(np.array([0.9, 0.8, 0.1]), np.array([0.05, 0.7, 0.2]), None, None)
+        info = ModelInfo(
+            kind="encoder",
+            indicator_names=(),
+            family_names=(),
+            prevalence=0.4,
+            thresholds=Thresholds(review=0.5, high=0.9),
+            calibration={"stalking": Platt(slope=1, intercept=1)},
+            cascade=Cascade(
+                cut=0.1, thresholds=Thresholds(review=0.5, high=0.9), stated_loss=0.01, stalking=2, lost=1,
+                lost_upper=0.9, below_cut=0.5,
+            ),
+        )  # fmt: skip
+        mixed = through_cascade(found, info)
+        assert mixed is not None
+        raised = 1 / (1 + np.exp(-(np.log(4) + 1)))
+        np.testing.assert_allclose(mixed[:2], [0.05, raised])
+        assert through_cascade(found, info.model_copy(update={"cascade": None})) is None
+
+    def test_folds_of_other_data_are_not_taken(
+        self, records: list[LabelledIncident], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = TrainConfig.read(CHECKOUT / "training" / "configs" / "linear.toml")
+        group, _ = splits.groups(records, 0.9)
+        fold = splits.folds(records, group, 2, 0)
+        digest = hashlib.sha256(b"sha of the file").hexdigest()
+        corpus = Corpus(Sample(records, group), fold, Sample(records, group), digest, "k", quick=False)
+        about = {"files": ["sha of the file"], "config": config.model_dump(mode="json")}
+        monkeypatch.setattr(recorded, "FOLDS", tmp_path / "folds")
+        assert kept_folds("linear", corpus) is None
+        fitted = cross_fit(records, config, fold, final=False, kept=KeptFolds(tmp_path / "folds", about))
+        found = kept_folds("linear", corpus)
+        assert found is not None
+        for part in fitted.folds:
+            np.testing.assert_allclose(found.scores[part.rows], part.scores.stalking)
+        assert found.indicators is not None
+        assert found.indicators.shape == (len(records), 26)
+        assert kept_folds("encoder", corpus) is None
+        assert kept_folds("linear", replace(corpus, data_hash="other")) is None
 
 
 class TestRows:

@@ -1,8 +1,8 @@
 """This project's own rows: a classifier kind of `stalkscreen.classifiers.KINDS`, with its config, as `train` fits it.
 
 Speed, memory, size and load time are those of the whole answer, `ScreeningModel.assess`, with indicators, evidence and
-considerations: what the product gives, beside peers that give one number. A kind that is expensive to fit and has a
-model folder trained on this very corpus is taken from there with the out-of-fold scores recorded at its training.
+considerations: what the product gives, beside peers that give one number. They are taken with the model kept in
+`models/`, where there is one of the kind.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class KindRow:
 
     title: ClassVar[str]
     kind: ClassVar[str]
-    recorded: ClassVar[bool] = False
+    cascade: ClassVar[bool] = False
     settings: ClassVar[dict[str, Any]]
     needs: ClassVar[tuple[str, ...]] = ()
 
@@ -122,6 +122,11 @@ class KindRow:
             self.indicator_scores[at : at + CHUNK, columns] = scores.indicators
         return np.concatenate(stalking)
 
+    def first_stage_scores(self, texts: Sequence[str]) -> Floats | None:
+        """Scores of the cheap first stage, where the classifier has one."""
+        first = getattr(self._loaded().classifier, "first_stage", None)
+        return None if first is None else np.asarray(first.predict(cases_of(texts)).stalking, dtype=float)
+
     def assess(self, texts: Sequence[str]) -> list[Assessment]:
         """The whole answers, in chunks as `stalkscreen screen` makes them."""
         model = self._loaded()
@@ -136,7 +141,7 @@ class KindRow:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The released model of this kind where there is one, else the one fitted here."""
-        return cls(ScreeningModel.load(cls.model_folder(folder)))
+        return cls(ScreeningModel.load(cls.model_folder(folder), cascade=cls.cascade))
 
     @classmethod
     def model_folder(cls, folder: Path) -> Path:
@@ -203,7 +208,6 @@ class EncoderRow(KindRow):
 
     title: ClassVar[str] = "Encoder (ours, ONNX)"
     kind: ClassVar[str] = "encoder"
-    recorded: ClassVar[bool] = True
     settings: ClassVar[dict[str, Any]] = {"config": "training/configs/encoder.toml", "runtime": "as served"}
 
 
@@ -234,9 +238,28 @@ class EncoderTorchRow(EncoderRow):
 
 
 class CascadeRow(KindRow):
-    """The cheap model first, the encoder on the rest."""
+    """The cheap model first, the encoder on the rest: the encoder's model with its cascade on."""
 
     title: ClassVar[str] = "Cascade (ours)"
-    kind: ClassVar[str] = "cascade"
-    recorded: ClassVar[bool] = True
-    settings: ClassVar[dict[str, Any]] = {"config": "training/configs/cascade.toml"}
+    kind: ClassVar[str] = "encoder"
+    cascade: ClassVar[bool] = True
+    settings: ClassVar[dict[str, Any]] = {
+        "config": "training/configs/encoder.toml",
+        "cut": "as recorded in the model, for the loss stated in its config",
+    }
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The kept encoder.
+
+        Raises:
+            NotAvailableError: It has no cascade.
+        """
+        made = super().load(folder)
+        if made._loaded().info.cascade is None:
+            raise NotAvailableError("no encoder with a cascade is kept in models/")
+        return made
+
+    def score(self, texts: Sequence[str]) -> Floats:
+        """Calibrated probabilities of whichever stage answered: raw scores of two stages have no common scale."""
+        return np.array([answer.stalking.probability for answer in self.assess(texts)])
