@@ -139,9 +139,12 @@ def evidence(
     A token is a run of characters without white space; it is counted once for each indicator. A predicted
     span counts against precision only where the indicator's label is known and, if present, its evidence is
     marked. `negated` and `other_person` count the marked spans that say an indicator is absent or is somebody
-    else's, and how many were nevertheless quoted as evidence that it is present.
+    else's, and how many were nevertheless quoted as evidence that it is present. `quoted_words_median` is the length of a
+    quoted span in tokens, `text_quoted` the mean share (0..1) of a text that is quoted for any indicator.
     """
     found = marked = both = predicted = true = records_used = 0
+    lengths: list[int] = []
+    covered: list[float] = []
     turned: dict[str, list[int]] = {"negated": [0, 0, 0], "other_person": [0, 0, 0]}
     names = taxonomy.indicator_names
     place = {name: i for i, name in enumerate(names)}
@@ -166,6 +169,9 @@ def evidence(
             continue
         pieces = [match.span() for match in _TOKEN.finditer(record.narrative)]
         starts, ends = [piece[0] for piece in pieces], [piece[1] for piece in pieces]
+        spans = [span for found_spans in quoted.values() for span in found_spans]
+        lengths += [len(_tokens_under([span], starts, ends)) for span in spans]
+        covered.append(len(_tokens_under(spans, starts, ends)) / max(1, len(pieces)))
         for name in marked_of.keys() | quoted.keys():
             absent = name in place and targets.indicators[row, place[name]] == 0
             if name not in marked_of and not absent:
@@ -178,6 +184,8 @@ def evidence(
         "spans_found": rate(found, marked).to_json_dict(),
         "token_precision": rate(both, predicted).to_json_dict(),
         "token_recall": rate(both, true).to_json_dict(),
+        "quoted_words_median": float(np.median(lengths)) if lengths else None,
+        "text_quoted": float(np.mean(covered)) if covered else None,
         "token_f1": 2 * both / (predicted + true) if predicted + true else None,
         **{
             status: {
