@@ -6,27 +6,23 @@ marked as to be filled and never invented.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evaluation import release_facts as facts
 from evaluation.gates import GateResult
+from evaluation.seen import seen_sentence
 from stalkscreen.model_format import INTENDED_USE, PROHIBITED_USE, ModelInfo
 
-TO_FILL = "**To be filled in by the force.**"
+TO_FILL = "**To be filled by the force.**"
 
 
-def _rate(rate: Mapping[str, Any] | None) -> str:
-    if not rate or rate.get("value") is None:
-        return "not measured"
-    return f"{rate['value']:.3f} ({rate['n']} of {rate['of']}; 95% interval {rate['low']:.3f} to {rate['high']:.3f})"
-
-
-def _estimate(found: Mapping[str, Any]) -> str:
-    if found.get("value") is None:
-        return "not measured"
-    if found.get("low") is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} (95% interval {found['low']:.3f} to {found['high']:.3f})"
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; bars and line breaks in a cell would end it and are taken out."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(c).replace("|", "/").replace("\n", " ") for c in row) + " |" for row in lines
+    )
 
 
 def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[GateResult]) -> str:
@@ -37,66 +33,61 @@ def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[Gate
         metrics: Its cross-validated figures, as `evaluation.evaluate` gives them.
         gates: Outcome of the release gates.
     """
-    at = metrics["at_threshold"]
-    strata = at["false_flag_by_stratum"]
     provenance = info.provenance
-    data = "\n".join(f"| `{d['name']}` | {d['rows']:,} | `{d['sha256']}` |" for d in provenance.data)
-    outcome = "\n".join(f"| {g.name} | {g.status.replace('_', ' ')} | {g.sentence} |" for g in gates)
-    limits = "\n".join(f"- {line}" for line in metrics["limits"])
-    live = at["live"][0]["precision"]["value"] if at["live"] else None
-    return f"""# Model card: stalkscreen, {info.kind}, version {info.version}
+    libraries = ", ".join(f"{k} {v}" for k, v in provenance.libraries.items())
+    made_of = [facts.base_model(info), facts.cascade_story(info.cascade)]
+    sections = {
+        "Use": bullets(
+            f"Intended: {INTENDED_USE}",
+            f"Prohibited: {PROHIBITED_USE}",
+            f"Owner and contact: {TO_FILL}",
+            f"Lawful basis, data protection impact assessment, ethics review: {TO_FILL}",
+        ),
+        "What it is": bullets(
+            f"Kind: {info.kind}; label version {info.label_version}; {len(info.indicator_names)} risk indicators.",
+            f"Code: {provenance.code_version}; trained {provenance.trained_at}; libraries {libraries}.",
+            "No field but the narrative is read. What was recorded, names, sex, age and ethnicity are no inputs of their "
+            "own; the words of the narrative may tell them.",
+            *(part for part in made_of if part),
+        ),
+        "Data": f"{facts.data_story(metrics)} Probabilities are calibrated at a prevalence of {info.prevalence:.1%} and "
+        f"re-weighted to a stated live one. Folds kept apart: {provenance.grouping}.\n\n"
+        + table(
+            ("file", "rows", "used for", "sha256"),
+            [
+                (f"`{f['file']}`", f"{f['rows']:,}", f["purpose"], f"`{f['sha256']}`")
+                for f in facts.training_files(info)
+            ],
+        ),
+        "How it did": f"Cross-validated. {seen_sentence(dict(metrics['dataset']))}".strip()
+        + "\n\n"
+        + table(
+            ("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in facts.performance(info, metrics)]
+        ),
+        "Where it does worst": "Parts of the set against the rest, at the same threshold. With this many comparisons some "
+        "differ by chance.\n\n" + bullets(*facts.worst_parts(metrics)),
+        "Release gates": f"{gate_count(gates)}\n\n"
+        + table(
+            ("gate", "outcome", "found", "why this limit"),
+            [
+                (g.title or g.name, g.status.replace("_", " "), g.sentence.removesuffix(f" {g.reason}"), g.reason)
+                for g in gates
+            ],
+        ),
+        "What the figures do not show": bullets(*metrics["limits"]),
+    }
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    return f"# Model card: stalkscreen, {info.kind}, version {info.version}\n\n{body}\n"
 
-## Use
 
-- Intended: {INTENDED_USE}
-- Prohibited: {PROHIBITED_USE}
-- Owner and contact: {TO_FILL}
-- Lawful basis, data protection impact assessment, ethics review: {TO_FILL}
+def bullets(*lines: str) -> str:
+    """A Markdown list."""
+    return "\n".join(f"- {line}" for line in lines)
 
-## What it is
 
-- Kind: {info.kind}; label version {info.label_version}; {len(info.indicator_names)} risk indicators.
-- Code: {provenance.code_version}; trained {provenance.trained_at}; libraries \
-{", ".join(f"{k} {v}" for k, v in provenance.libraries.items())}.
-- The recorded offence, names, sex, age and ethnicity are not inputs.
-
-## Data
-
-The training records, with sha256. Stalking is {info.prevalence:.1%} of them; probabilities are calibrated at that
-prevalence and re-weighted to a stated live one.
-
-| file | rows | sha256 |
-|---|---|---|
-{data}
-
-Folds kept apart: {provenance.grouping}.
-
-## How it did
-
-Cross-validated on records whose group the scoring model had not seen. {"The narratives are synthetic." * metrics["dataset"]["synthetic"]}
-
-| figure | value |
-|---|---|
-| Ranking (AUC) | {_estimate(metrics["ranking"]["auc"])} |
-| Average precision | {_estimate(metrics["ranking"]["average_precision"])} |
-| Review threshold | {info.thresholds.review:.4f} |
-| Recall there | {_rate(at["recall"])} |
-| Precision there, in this set | {_rate(at["precision"])} |
-| Ordinary records flagged | {_rate(strata["ordinary"])} |
-| Near-misses flagged | {_rate(strata["near_miss"])} |
-| Precision at a live prevalence of {metrics["live"]["prevalence"]:.1%}, in this set's mix | \
-{"not measured" if live is None else f"{live:.3f}"} |
-| Expected calibration error | {metrics["calibration"]["ece"]:.3f} |
-| Contrast pairs ranked right | {_rate(metrics["behaviour"]["contrast"]["ranked_right"])} |
-| Invariance sets whose flag flips | {_rate(metrics["behaviour"]["invariance"]["flips"])} |
-
-## Release gates
-
-| gate | outcome | why |
-|---|---|---|
-{outcome}
-
-## What the figures do not show
-
-{limits}
-"""
+def gate_count(gates: Sequence[GateResult]) -> str:
+    """How many passed, failed and could not be applied."""
+    status = [g.status for g in gates]
+    said = f"Of {len(gates)} gates {status.count('pass')} passed and {status.count('fail')} failed."
+    unmeasured = status.count("not_applicable")
+    return said + (f" {unmeasured} could not be applied, which is not passed." if unmeasured else "")

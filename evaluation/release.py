@@ -1,7 +1,8 @@
-"""Promote a registered version: gates, alias, model card, released folder.
+"""Promote a registered version: gates, alias, model card, transparency record, released folder.
 
-In: a version number. Out: `models/<kind>-<digest8>/` with the model, its cross-validated figures and its card; the
-alias `champion`; and its name in `models/RELEASED`, which nothing else writes. Nothing is changed when a gate fails.
+In: a version number. Out: `models/<kind>-<digest8>/` with the model, its cross-validated figures, its card and its
+transparency record; the alias `champion`; and its name in `models/RELEASED`, which nothing else writes. Nothing is
+changed when a gate fails.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.gates import SCORES, GateResult, Gates, read_scores, run_gates
-from evaluation.model_card import model_card
+from evaluation.model_card import gate_count, model_card
+from evaluation.transparency import as_markdown, transparency_record
 from stalkscreen import tracking
 from stalkscreen.config import Settings
+from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import GateFailedError, ModelFormatError
 from stalkscreen.model_format import folder_digest, read_info
 from stalkscreen.references import RELEASED, released_folder
@@ -29,10 +32,19 @@ class Promotion:
     Attributes:
         folder: The released folder.
         gates: Outcome of every gate.
+        fields_to_fill: Fields of the transparency record that only people can fill.
     """
 
     folder: Path
     gates: Sequence[GateResult]
+    fields_to_fill: int
+
+    def __str__(self) -> str:
+        """What to know and to do next, in three lines."""
+        return (
+            f"{gate_count(self.gates)}\nReleased: {self.folder}\n"
+            f"To do: {self.fields_to_fill} fields of {self.folder / 'TRANSPARENCY.md'} are for the force to fill."
+        )
 
 
 def released_or_none(settings: Settings) -> Path | None:
@@ -62,25 +74,42 @@ def promote(version: str, settings: Settings) -> Promotion:
     gates = run_gates(metrics, read_scores(figures / SCORES), others, Gates.read())
     failed = [g for g in gates if g.status == "fail"]
     if failed:
+        unmeasured = [g.name for g in gates if g.status == "not_applicable"]
         raise GateFailedError(
-            f"Version {version} was not promoted; {len(failed)} of {len(gates)} gates failed:\n"
-            + "\n".join(f"  {g.name}: {g.sentence}" for g in failed),
+            f"Version {version} was not promoted and nothing was changed: {len(failed)} of {len(gates)} gates failed.\n"
+            + "\n".join(f"  {g.name}: {g.sentence}" for g in failed)
+            + (f"\nNeither passed nor failed, for want of a figure: {', '.join(unmeasured)}." if unmeasured else ""),
             gates=[g.name for g in failed],
         )
+    record = transparency_record(name, info, metrics, gates)
+    written = {
+        "MODEL_CARD.md": model_card(info, metrics, gates),
+        "transparency.json": json.dumps(record, indent=1, ensure_ascii=False) + "\n",
+        "TRANSPARENCY.md": as_markdown(record),
+    }
     settings.models.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         building = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=settings.models))
         try:
             shutil.copytree(source, building, dirs_exist_ok=True)
             shutil.copytree(figures, building / "evaluation", dirs_exist_ok=True)
-            (building / "MODEL_CARD.md").write_text(model_card(info, metrics, gates), encoding="utf-8")
+            _write_new(written, building)
             building.chmod(0o755)
             building.replace(target)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
+    else:
+        _write_new(written, target)
     marker = settings.models / f".{RELEASED}.new"
     marker.write_text(name + "\n", encoding="utf-8")
     marker.replace(settings.models / RELEASED)
     tracking.set_champion(version, settings)
-    return Promotion(target, gates)
+    return Promotion(target, gates, record["fields_to_fill"])
+
+
+def _write_new(texts: Mapping[str, str], folder: Path) -> None:
+    """Write what is not there yet: a record that somebody filled in stays as it is."""
+    for name, text in texts.items():
+        if not (folder / name).exists():
+            write_text(folder / name, text)

@@ -227,7 +227,7 @@ def promote(version: str) -> None:
     done = run(version, Settings.from_env())
     for gate in done.gates:
         click.echo(f"{gate.status.replace('_', ' '):>14}  {gate.name}: {gate.sentence}")
-    click.echo(f"Released: {done.folder}")
+    click.echo(str(done))
 
 
 @main.command(short_help="Assess a file of incidents or one text.")

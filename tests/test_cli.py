@@ -186,12 +186,14 @@ def test_a_force_trains_on_its_own_columns_promotes_evaluates_and_lists(
         tmp_path / "report",
     )
     assert done.exit_code == 0, done.output
-    assert "These records trained the model" in done.output
+    assert f"{len(records)} of {len(records)} records were in training" in done.output
     assert {p.name for p in (tmp_path / "report").iterdir()} == {"metrics.json", "errors.csv", "report.html"}
     monkeypatch.setenv("STALKSCREEN_MODELS", str(tmp_path / "fresh"))
     done = run("promote", "1")
     assert done.exit_code == 0, done.output
     assert "not applicable  invariance" in done.output
+    assert "could not be applied, which is not passed." in done.output
+    assert "TRANSPARENCY.md are for the force to fill." in done.output
     assert run("screen", "--text", TEXT).exit_code == 0
 
 

@@ -132,10 +132,19 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     assert released_folder(store) == done.folder
     assert done.folder.name.startswith("linear-")
     assert (done.folder / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("# Model card")
+    record = json.loads((done.folder / "transparency.json").read_text(encoding="utf-8"))
+    assert record["model"]["folder"] == done.folder.name
+    assert record["fields_to_fill"] == done.fields_to_fill > 0
+    page = done.folder / "TRANSPARENCY.md"
+    assert done.folder.name in page.read_text(encoding="utf-8")
+    page.write_text("filled in", encoding="utf-8")
+    (done.folder / "MODEL_CARD.md").unlink()
     assert "champion" in tracking.versions(store)[0].aliases
     assert resolve("models:/stalkscreen@champion", store).joinpath("model.json").is_file()
     assert ScreeningModel.load(done.folder).version == "1"
     assert promote("1", store).folder == done.folder
+    assert page.read_text(encoding="utf-8") == "filled in"
+    assert (done.folder / "MODEL_CARD.md").is_file()
 
 
 def test_a_worse_model_is_not_promoted_and_nothing_changes(
@@ -153,6 +162,8 @@ def test_a_worse_model_is_not_promoted_and_nothing_changes(
     with pytest.raises(GateFailedError, match="ranking") as caught:
         promote(worse.version, store)
     assert caught.value.exit_code == 1
+    assert f"Version {worse.version} was not promoted and nothing was changed: " in caught.value.message
+    assert "Neither passed nor failed, for want of a figure: " in caught.value.message
     assert released_folder(store) == before
 
 

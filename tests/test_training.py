@@ -125,7 +125,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("kind = 'oracle'", "allowed: keyword, linear"),
+            ("kind = 'oracle'", "allowed: keyword, encoder, linear"),
             ("kind = 'linear'\nspeed = 3", "speed"),
             ("kind = 'linear'\n[validation]\nfolds = 1", "validation.folds"),
             ("kind = ", "not valid TOML"),

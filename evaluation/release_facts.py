@@ -1,0 +1,148 @@
+"""What the model card and the transparency record both say of a release, each fact worked out once.
+
+Input: the model's own record (`ModelInfo`) and its cross-validated `metrics.json`. Output: plain sentences and rows of
+numbers. Nothing is said that is not in one of the two; what was not measured is said to be that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stalkscreen.classifiers.encoder_base import known
+from stalkscreen.model_format import Cascade, ModelInfo
+
+Json = dict[str, Any]
+
+WORST = 8
+"""Most parts of the set listed as served worse than the rest, for each of recall and false flags."""
+
+NOT_MEASURED = "not measured"
+_FIGURES = {"recall": "recall", "false_flag": "false flags"}
+
+
+def rate_text(found: Mapping[str, Any] | None) -> str:
+    """A share or an estimate with its counts and its 95% interval, as far as it has them."""
+    if not found or found.get("value") is None:
+        return NOT_MEASURED
+    parts = [f"{found['n']:,} of {found['of']:,}"] if found.get("of") is not None else []
+    if found.get("low") is not None and found.get("high") is not None:
+        parts.append(f"95% interval {found['low']:.3f} to {found['high']:.3f}")
+    return f"{found['value']:.3f}" + (f" ({'; '.join(parts)})" if parts else "")
+
+
+def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
+    """The headline figures, each `figure`, `value`, `n`, `of`, `low`, `high`; null where there is none."""
+    at, behaviour = metrics["at_threshold"], metrics["behaviour"]
+    strata = at["false_flag_by_stratum"]
+    live = f"Precision at a live prevalence of {metrics['live']['prevalence']:.1%}, in this set's mix"
+    rows: list[tuple[str, Mapping[str, Any] | None]] = [
+        ("Ranking (AUC)", metrics["ranking"]["auc"]),
+        ("Average precision", metrics["ranking"]["average_precision"]),
+        ("Review threshold, a calibrated probability", {"value": info.thresholds.review}),
+        ("Recall there", at["recall"]),
+        ("Precision there, in this set", at["precision"]),
+        ("Not stalking but flagged", at["false_flag"]),
+        ("Ordinary records flagged", strata["ordinary"]),
+        ("Near-misses flagged", strata["near_miss"]),
+        (live, at["live"][0]["precision"] if at["live"] else None),
+        ("Expected calibration error", {"value": metrics["calibration"]["ece"]}),
+        ("Contrast pairs ranked right", behaviour["contrast"]["ranked_right"]),
+        ("Invariance sets whose flag flips", behaviour["invariance"]["flips"]),
+        *((f"Flags that change: {kind.replace('_', ' ')}", r) for kind, r in (behaviour.get("by_kind") or {}).items()),
+    ]
+    return [
+        {"figure": name, **{k: (found or {}).get(k) for k in ("value", "n", "of", "low", "high")}}
+        for name, found in rows
+    ]
+
+
+def worst_parts(metrics: Mapping[str, Any]) -> list[str]:
+    """The parts of the set that are worse served than the rest beyond chance, worst first; or that none was found."""
+    if "slice_gaps" not in metrics:
+        return ["Not worked out in these figures."]
+    lines: list[str] = []
+    for figure, word in _FIGURES.items():
+        gaps = [gap for gap in metrics["slice_gaps"] if gap["figure"] == figure]
+        beyond = [gap for gap in gaps if gap["verdict"] == "gap"]
+        lines += [
+            f"{gap['title']}, {gap['value']}: {word} {rate_text(gap['part'])}; elsewhere {rate_text(gap['rest'])}"
+            for gap in beyond[:WORST]
+        ]
+        if not beyond:
+            lines.append(f"{word.capitalize()}: no part with enough records is worse than the rest beyond chance.")
+        few = sum(gap["verdict"] == "few" for gap in gaps)
+        if few:
+            parts = "1 part looks worse but has" if few == 1 else f"{few} parts look worse but have"
+            lines.append(f"{word.capitalize()}: {parts} too few records to tell.")
+    return lines
+
+
+def data_story(metrics: Mapping[str, Any]) -> str:
+    """What the evaluated records are, in sentences: how they came to be, how many of which kind, by whom, from when."""
+    data = metrics["dataset"]
+    kinds = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in data["strata"].items())
+    said = [
+        f"{data['name']}: {data['note']}"
+        if data["note"]
+        else f"{data['name']}: nothing beside the files says how they came to be.",
+        "No narrative is a police record." if data["synthetic"] else "They are not marked as synthetic.",
+        f"{data['rows']:,} records in {data['groups']:,} cases or linked sets ({kinds}); stalking is {rate_text(data['stalking'])}.",
+    ]
+    if data["writers"]:
+        said.append(f"They are by {data['writers']:,} writers.")
+    if data["years"]:
+        said.append(f"Dates run from {data['years'][0]} to {data['years'][1]}.")
+    versions = ", ".join(data["label_versions"])
+    said.append(
+        f"Labelled under version {versions} of the labelling guide." if versions else "No label version is stated."
+    )
+    return " ".join(said)
+
+
+def training_files(info: ModelInfo) -> list[Json]:
+    """Every file the model learnt from: `file`, `rows`, `purpose`, `sha256`."""
+    histories = "case histories: the pattern over time; never scored"
+    return [
+        {
+            "file": file["name"],
+            "rows": file["rows"],
+            "purpose": histories
+            if file.get("used_as") == "histories"
+            else "fit, calibration, thresholds and cross-validation",
+            "sha256": file["sha256"],
+        }
+        for file in info.provenance.data
+    ]
+
+
+def base_model(info: ModelInfo) -> str | None:
+    """The pretrained encoder the model started from: origin, package, licence and digest; None for other kinds."""
+    if info.kind != "encoder":
+        return None
+    # Only here: it brings the encoder's own libraries along.
+    from stalkscreen.classifiers.encoder import EncoderSettings
+
+    settings = info.provenance.config.get("classifier") or {}
+    name = settings.get("base", EncoderSettings.model_fields["base"].default)
+    about = known().get(name)
+    if about is None:
+        return f"Pretrained encoder {name}: not among those of encoders.toml, so its licence and digest are not known."
+    digests = "; ".join(f"{file} sha256 {digest}" for file, digest in about["sha256"].items())
+    said = f"Pretrained encoder {name} ({about.get('origin', about['package'])}; package {about['package']}), licence {about['licence']}"
+    return f"{said}; {digests}." + (f" {about['note']}" if about.get("note") else "")
+
+
+def cascade_story(cascade: Cascade | None) -> str | None:
+    """What the cheap first stage clears and what that costs; None where the model has no such stage."""
+    if cascade is None:
+        return None
+    cleared = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in cascade.cleared.items())
+    lost = f"{cascade.lost / cascade.stalking:.2%}" if cascade.stalking else NOT_MEASURED
+    return (
+        f"A record whose raw score by the first stage is below {cascade.cut:.4f} is answered by that stage and not flagged. "
+        f"Chosen out of fold on {cascade.stalking:,} true stalking records for a loss of at most {cascade.stated_loss:.2%}: "
+        f"{cascade.lost:,} that the second stage flags are lost ({lost}; upper end of the exact 95% interval "
+        f"{cascade.lost_upper:.2%}). Flagged or not, {cascade.below_cut:.1%} of true stalking lies below the cut. "
+        f"Cleared: {cleared}. STALKSCREEN_CASCADE=off sends every record to the second stage."
+    )
