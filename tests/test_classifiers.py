@@ -105,7 +105,7 @@ def test_linear_refuses_arrays_of_objects(records: list[LabelledIncident], tmp_p
 
 
 def test_an_unknown_kind_names_those_allowed() -> None:
-    with pytest.raises(UnknownNameError, match="keyword, linear"):
+    with pytest.raises(UnknownNameError, match="keyword, encoder, linear"):
         classifier_class("oracle")
 
 
