@@ -161,7 +161,7 @@ def run_gates(
     rule = gates.released
     results.append(_compared(metrics, rule) if scores is None else _against_released(scores, released, rule))
     if metrics.get("dataset", {}).get("seen_in_training"):
-        said = "The model was trained on these records, so nothing here can pass: "
+        said = "The model was trained on some or all of these records, so nothing here can pass: "
         results = [replace(r, status="not_applicable", sentence=said + r.sentence) for r in results]
     return results
 

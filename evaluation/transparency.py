@@ -96,6 +96,7 @@ def _words(
         "base": f"{base} " if base else "",
         "cascade": cascade or "",
         "prevalence": f"{info.prevalence:.1%}",
+        "live": f"{metrics['live']['prevalence']:.1%}",
         "threshold": f"{info.thresholds.review:.4f}",
         "grouping": provenance.grouping,
         "rows": f"{sum(int(f['rows']) for f in provenance.data):,} rows",
@@ -130,7 +131,8 @@ def _field(field: Mapping[str, str], words: Mapping[str, str], lists: Mapping[st
             file=str(path),
             field=field.get("name"),
         )
-    text = _PLACE.sub(lambda found: words[found[1]], field["text"]).strip() if "text" in field else None
+    # A fact that is empty must not leave two spaces behind.
+    text = " ".join(_PLACE.sub(lambda found: words[found[1]], field["text"]).split()) if "text" in field else None
     return {
         "name": field["name"],
         "value": text,
