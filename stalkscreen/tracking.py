@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from stalkscreen.config import CHECKOUT, DEFAULT_LIVE_PREVALENCE, Settings
 from stalkscreen.errors import UnknownNameError
 from stalkscreen.model import ScreeningModel
+from stalkscreen.run_figures import RECALL_AT, SCORES, charts, evaluation_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +44,50 @@ REQUIREMENTS = (
     "numpy", "scipy", "scikit-learn", "pydantic", "pandas", "click", "tzdata", "onnxruntime", "tokenizers",
 )  # fmt: skip
 """What loading the MLflow model needs, pinned to the versions that logged it."""
+
+
+VIEW = "unseen-writers"
+"""Name of the saved view that `save_view` keeps: `#/experiments/ID/runs?viewStateShareKey=unseen-writers`."""
+
+VIEW_STATE: dict[str, Any] = {
+    "searchFilter": "tags.grouping LIKE '%writer%'",
+    "orderByKey": f"metrics.`cv.{RECALL_AT}`",
+    "orderByAsc": False,
+    "selectedColumns": [
+        f"metrics.`cv.{RECALL_AT}`",
+        "metrics.`cv.auc`",
+        "metrics.`cv.recall`",
+        "metrics.`cv.near_miss_flagged`",
+        "metrics.`cv.ordinary_flagged`",
+        "metrics.`slice.domestic.non_domestic.recall`",
+        "tags.`kind`",
+        "tags.`grouping`",
+        "attributes.`Dataset`",
+        "attributes.`Models`",
+    ],
+}
+"""Runs whose folds kept writers apart, by recall at 5% false flags. What MLflow's own *Share* button would store."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedRun:
+    """A finished run and the evaluations on it.
+
+    Attributes:
+        run_id: MLflow run.
+        name: Its name.
+        started: Milliseconds since 1970.
+        version: Version of the model it registered; None when there is none.
+        aliases: Of that version.
+        evaluations: Every `metrics.json` on it, as artefact paths.
+    """
+
+    run_id: str
+    name: str
+    started: int
+    version: str | None
+    aliases: tuple[str, ...]
+    evaluations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +218,11 @@ def record_run(
             registered_model_name=None,
         )
         mlflow.log_metrics(_flat(metrics), model_id=logged.model_id, dataset=dataset)
+        mlflow.log_metrics(_found_in(evaluation, "cv."), model_id=logged.model_id, dataset=dataset)
         for entry in curves:
             mlflow.log_metrics({f"fit.{k}": v for k, v in entry.items() if k != "epoch"}, step=int(entry["epoch"]))
         mlflow.log_artifacts(str(evaluation), "evaluation")
+        _log_charts(mlflow.MlflowClient(), run.info.run_id, evaluation, "plots")
         with tempfile.TemporaryDirectory() as scratch:
             environment = Path(scratch) / "environment.txt"
             environment.write_text(_environment(), encoding="utf-8")
@@ -189,6 +238,7 @@ def record_run(
         client.set_registered_model_alias(NAME, "candidate", made.version)
         for key, value in _flat(metrics).items():
             client.set_model_version_tag(NAME, made.version, key, f"{value:.4f}")
+        save_view(settings)
         return str(run.info.run_id)
 
 
@@ -197,8 +247,75 @@ def log_evaluation(run_id: str, name: str, folder: Path, metrics: Mapping[str, f
     mlflow = _mlflow(settings)
     client = mlflow.MlflowClient()
     client.log_artifacts(run_id, str(folder), f"evaluation-{name}")
-    for key, value in _flat(metrics).items():
-        client.log_metric(run_id, f"{name}.{key}", value)
+    figures, now = _flat(metrics) | _found_in(folder), int(1000 * time.time())
+    client.log_batch(run_id, [mlflow.entities.Metric(f"{name}.{k}", v, now, 0) for k, v in figures.items()])
+    _log_charts(client, run_id, folder, f"plots-{name}")
+
+
+def _found_in(folder: Path, prefix: str = "") -> dict[str, float]:
+    """Figures of every `metrics.json` in an evaluation folder; `prefix` stands before those that are of no slice.
+
+    A file of another name, such as `public_metrics.json`, puts its own (`public.`) before all of its figures.
+    """
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("*metrics.json")):
+        own = path.name.removesuffix("metrics.json")
+        figures = evaluation_figures(json.loads(path.read_text(encoding="utf-8")), None if own else folder / SCORES)
+        before = f"{own.rstrip('_-')}." if own else ""
+        for name, value in figures.items():
+            found[f"{before}{'' if name.startswith('slice.') else prefix}{name}"] = value
+    return found
+
+
+def _log_charts(client: Any, run_id: str, folder: Path, place: str) -> None:
+    """Put each chart of the report on the run as a file of its own, which the MLflow pages show."""
+    report = folder / "report.html"
+    if report.is_file():
+        for name, svg in charts(report.read_text(encoding="utf-8")):
+            client.log_text(run_id, svg, f"{place}/{name}.svg")
+
+
+def save_view(settings: Settings) -> None:
+    """Keep the view that compares runs by recall at 5% false flags on unseen writers (docs/how-to/compare-runs.md)."""
+    mlflow = _mlflow(settings)
+    client = mlflow.MlflowClient()
+    client.set_experiment_tag(_experiment(mlflow, settings), f"mlflow.sharedViewState.{VIEW}", json.dumps(VIEW_STATE))
+
+
+def evaluated_runs(settings: Settings) -> list[EvaluatedRun]:
+    """Finished runs with an evaluation on them, newest first, at most 200. An absent local store stays absent."""
+    if settings.tracking_uri.startswith("sqlite:///") and not Path(settings.tracking_uri[len("sqlite:///") :]).exists():
+        return []
+    mlflow = _mlflow(settings)
+    client = mlflow.MlflowClient()
+    experiment = mlflow.get_experiment_by_name(NAME)
+    if experiment is None:
+        return []
+    registered = {r.run_id: r for r in versions(settings)}
+    runs = []
+    for run in client.search_runs(
+        [experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=200, order_by=["start_time DESC"]
+    ):
+        folders = [f.path for f in client.list_artifacts(run.info.run_id) if f.is_dir and _is_evaluation(f.path)]
+        found = [f.path for folder in folders for f in client.list_artifacts(run.info.run_id, folder)]
+        evaluations = tuple(path for path in found if path.endswith("metrics.json"))
+        version_of = registered.get(run.info.run_id)
+        if evaluations:
+            runs.append(
+                EvaluatedRun(
+                    run_id=str(run.info.run_id),
+                    name=str(run.info.run_name),
+                    started=int(run.info.start_time),
+                    version=version_of.version if version_of else None,
+                    aliases=version_of.aliases if version_of else (),
+                    evaluations=evaluations,
+                )
+            )
+    return runs
+
+
+def _is_evaluation(folder: str) -> bool:
+    return folder == "evaluation" or folder.startswith("evaluation-")
 
 
 def _environment() -> str:
@@ -266,10 +383,17 @@ def run_of(version_number: str, settings: Settings) -> str:
     raise UnknownNameError(f"There is no version {version_number!r}; registered: {known}.", version=version_number)
 
 
-def download_evaluation(run_id: str, settings: Settings) -> Path:
-    """Folder with the cross-validated `metrics.json` and its files of a run."""
+def download_evaluation(run_id: str, settings: Settings, place: str = "evaluation") -> Path:
+    """Folder of an evaluation of a run, by default the cross-validated one; where the store is local, in its place.
+
+    Raises:
+        UnknownNameError: The run has no such folder.
+    """
     mlflow = _mlflow(settings)
-    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="evaluation"))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=place))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise UnknownNameError(f"Run {run_id} has no folder {place}.", run_id=run_id) from error
 
 
 def set_champion(version_number: str, settings: Settings) -> None:
@@ -279,13 +403,16 @@ def set_champion(version_number: str, settings: Settings) -> None:
 
 __all__ = [
     "NAME",
+    "EvaluatedRun",
     "Registered",
     "download_evaluation",
     "download_model",
+    "evaluated_runs",
     "log_evaluation",
     "next_version",
     "record_run",
     "run_of",
+    "save_view",
     "set_champion",
     "versions",
 ]
