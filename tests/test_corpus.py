@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from sklearn.metrics import cohen_kappa_score
 
 from stalkscreen.dataset import check_manifest
 from stalkscreen.errors import DataError
 from stalkscreen.schema import LabelledIncident
-from stalkscreen.synthesis import agreement, corpus_checks
+from stalkscreen.synthesis import corpus_checks
+from stalkscreen.synthesis.agreement import measure
 from stalkscreen.synthesis.anachronisms import date_checks, too_early
 from stalkscreen.synthesis.checking import FULL_SIZE, Check, as_frame, render, scaled, worst, write_section
 from stalkscreen.synthesis.corpus_checks import Corpus, all_checks, load_corpus
@@ -81,6 +80,18 @@ def test_every_indicator_is_present_and_negated_or_another_persons(corpus: Corpu
 def test_the_datasheet_was_written_from_this_corpus(corpus: Corpus) -> None:
     page = (FOLDER / "DATASHEET.md").read_text(encoding="utf-8")
     assert corpus.sha256 in page, "run `make data-report`"
+    assert measure(FOLDER) in page, "run `python -m stalkscreen.synthesis.agreement --write`"
+
+
+def test_a_fifth_of_every_writer_was_labelled_twice_and_every_difference_decided(corpus: Corpus) -> None:
+    twice = {row.incident_id for row in corpus.second}
+    written, again = (
+        Counter(r.writer for r in corpus.records if r.incident_id in ids or not ids) for ids in ((), twice)
+    )
+    assert len(again) == len(written) == len(corpus.writers)
+    assert len(twice) / len(corpus.records) > 0.2
+    assert min(again[w] / written[w] for w in written if w) > 0.15
+    assert len(corpus.adjudications) > 1000
 
 
 # The checks themselves
@@ -198,70 +209,3 @@ def test_the_command_exits_1_when_a_hard_check_fails(tmp_path: Path, corpus: Cor
     done = CliRunner().invoke(corpus_checks.main, ["--folder", str(tmp_path)])
     assert done.exit_code == 1
     assert "FAILS" in done.output
-
-
-# Agreement with a second labelling
-
-
-def second_file(folder: Path, records: list[LabelledIncident], **changes: object) -> Path:
-    fields = (*agreement.PLAIN, "tier")
-    rows = [
-        {
-            "incident_id": r.incident_id,
-            **{f: getattr(r, f) for f in fields},
-            "indicators": list(r.indicators or ()),
-            **changes,
-        }
-        for r in records
-    ]
-    path = folder / agreement.FILE
-    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
-    return path
-
-
-def test_no_second_labelling_is_said(tmp_path: Path) -> None:
-    assert "No second labelling yet" in agreement.measure(tmp_path)
-
-
-def test_equal_labels_give_kappa_one_and_no_difference(tmp_path: Path, corpus: Corpus) -> None:
-    rows = agreement.read_second(second_file(tmp_path, list(corpus.records[:200])), corpus.records)
-    found = agreement.compare(corpus.records, rows)
-    assert {a.kappa for a in found} <= {1.0, None}
-    assert not [pair for a in found for pair in a.differ]
-    assert len(found) == len(agreement.PLAIN) + 1 + len(load_taxonomy().indicator_names)
-
-
-def test_differences_lower_kappa_and_are_listed_by_id(tmp_path: Path, corpus: Corpus) -> None:
-    some = list(corpus.records[:200])
-    turned = {r.incident_id for r in some[:20]}
-    second = [damaged(r, stalking=not r.stalking) if r.incident_id in turned else r for r in some]
-    found = agreement.compare(corpus.records, agreement.read_second(second_file(tmp_path, second), corpus.records))
-    stalking = next(a for a in found if a.label == "stalking")
-    assert {pair[0] for pair in stalking.differ} == turned
-    assert stalking.raw == pytest.approx(0.9)
-    assert stalking.kappa == pytest.approx(cohen_kappa_score([r.stalking for r in some], [r.stalking for r in second]))
-    assert stalking.low is not None
-    assert stalking.high is not None
-    assert stalking.low < (stalking.kappa or 0) < stalking.high
-    text = agreement.report(found, 200)
-    assert all(name in text for name in sorted(turned)[:3])
-    assert not [r.incident_id for r in some if r.narrative[:40] in text]
-
-
-@pytest.mark.parametrize(
-    ("row", "says"),
-    [
-        ('{"incident_id": "nobody", "stalking": true}', "not in the corpus"),
-        ('{"incident_id": "syn-w01-001", "indicators": ["staring"]}', "unknown indicators: staring"),
-        ('{"incident_id": "syn-w01-001", "narrative": "secret words"}', "narrative"),
-        ('{"incident_id": "syn-w01-001", "tier": "s9"}', "must be s2A"),
-        ("{", "not JSON"),
-    ],
-)
-def test_a_wrong_row_is_named_by_line_and_never_quoted(tmp_path: Path, corpus: Corpus, row: str, says: str) -> None:
-    path = tmp_path / agreement.FILE
-    path.write_text(f"\n{row}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=says) as error:
-        agreement.read_second(path, corpus.records)
-    assert "line 2" in error.value.message
-    assert "secret words" not in error.value.message

@@ -1,8 +1,8 @@
 """Every quota and limit of the corpus as one table of checks: what is measured, what is allowed, and why.
 
-In: `narratives.jsonl`, `writers.toml` beside it and the public cases. Out: the table, on screen and between the
+In: `narratives.jsonl`, `writers.toml` and the second labels beside it, and the public cases. Out: the table, on screen and between the
 markers `checks` of the datasheet. `make data-report` runs it; so do the tests. A new check is one entry in the list
-that `quotas`, `overlap`, `anachronisms`, `coverage`, `evidence_checks` or `leak_probes` returns.
+that `quotas`, `overlap`, `anachronisms`, `coverage`, `evidence_checks`, `adjudication` or `leak_probes` returns.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 from stalkscreen.dataset import read_labelled
 from stalkscreen.errors import DataError, StalkscreenError
 from stalkscreen.schema import LabelledIncident
+from stalkscreen.synthesis.adjudication import adjudication_checks
 from stalkscreen.synthesis.anachronisms import date_checks
 from stalkscreen.synthesis.checking import FULL_SIZE, Check, as_frame, render, write_section
 from stalkscreen.synthesis.coverage import coverage_checks
@@ -26,6 +27,14 @@ from stalkscreen.synthesis.evidence_checks import evidence_checks
 from stalkscreen.synthesis.leak_probes import probe_checks
 from stalkscreen.synthesis.overlap import overlap_checks
 from stalkscreen.synthesis.quotas import indicator_counts, quota_checks
+from stalkscreen.synthesis.second_labels import (
+    ADJUDICATIONS_FILE,
+    SECOND_FILE,
+    Adjudication,
+    SecondLabels,
+    read_adjudications,
+    read_second,
+)
 from stalkscreen.taxonomy import load_taxonomy
 
 CORPUS = Path("data/synthetic")
@@ -41,12 +50,16 @@ class Corpus:
         writers: Ids of the voices that are described.
         public: The public cases, which must not be in it.
         sha256: Of `narratives.jsonl`.
+        second: The blind second labelling; empty when there is none.
+        adjudications: What was decided where it differs; empty when there is none.
     """
 
     records: Sequence[LabelledIncident]
     writers: tuple[str, ...]
     public: Sequence[LabelledIncident]
     sha256: str
+    second: Sequence[SecondLabels] = ()
+    adjudications: Sequence[Adjudication] = ()
 
 
 def load_corpus(folder: Path = CORPUS, public: Path = PUBLIC) -> Corpus:
@@ -60,11 +73,15 @@ def load_corpus(folder: Path = CORPUS, public: Path = PUBLIC) -> Corpus:
         writers = tomllib.loads(voices.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{voices}: cannot be read; it describes each writer", file=str(voices)) from error
+    records = read_labelled([narratives]).records
+    second, decisions = folder / SECOND_FILE, folder / ADJUDICATIONS_FILE
     return Corpus(
-        records=read_labelled([narratives]).records,
+        records=records,
         writers=tuple(writers),
         public=read_labelled([public]).records if public.exists() else (),
         sha256=hashlib.sha256(narratives.read_bytes()).hexdigest(),
+        second=read_second(second, records) if second.exists() else (),
+        adjudications=read_adjudications(decisions, records) if decisions.exists() else (),
     )
 
 
@@ -74,6 +91,7 @@ def all_checks(corpus: Corpus) -> list[Check]:
     return [
         *quota_checks(table, corpus.writers),
         *evidence_checks(corpus.records),
+        *adjudication_checks(corpus.records, corpus.second, corpus.adjudications),
         *overlap_checks(table, [(case.incident_id, case.narrative) for case in corpus.public]),
         *date_checks(table),
         *coverage_checks(table),
