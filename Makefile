@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format data-report bench bench-audit serve ui bento clean
+.PHONY: help setup demo test check format data-report bench bench-audit serve ui dashboard bento clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ serve: $(STAMP) ## Serve the released model on http://127.0.0.1:3000
 
 ui: $(STAMP) ## Open the MLflow pages of this checkout on http://127.0.0.1:5000
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+dashboard: $(STAMP) ## Explore and compare evaluations on http://127.0.0.1:8050 (REPORTS="folder ...", PORT=8050)
+	@$(BIN)/python -m evaluation.dashboard $(foreach folder,$(REPORTS),--reports $(folder)) $(if $(PORT),--port $(PORT))
 
 bento: $(STAMP) ## Build a Bento of the released model
 	@$(BIN)/bentoml build
