@@ -6,7 +6,7 @@ LIMITS = (
     "A record without a flag is not a record without stalking. No flag means nothing about anybody's safety.",
     "The figures hold for records like these. Another force, source, year or recording practice can differ, and so can "
     "the same force later.",
-    "The labels are the judgement of people who read the narrative alone. They are not court findings, and others may "
+    "The labels are judgements made by reading the narrative alone. They are not court findings, and others may "
     "have judged otherwise.",
     "Each record is judged by itself. Stalking that shows only across several records is not found by this, and is not "
     "counted as missed here.",

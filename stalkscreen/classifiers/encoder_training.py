@@ -280,7 +280,9 @@ def _has_bfloat16(device: torch.device) -> bool:
     """Whether the processor multiplies in bfloat16 itself; elsewhere it is slower than 32 bits."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return any(bool(getattr(torch.cpu, name, bool)()) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(
+        bool(getattr(torch.cpu, name, bool)()) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
 
 
 def export(network: Network, precision: str) -> tuple[bytes, Heads]:
