@@ -34,6 +34,7 @@ from stalkscreen import tracking
 from stalkscreen.cli import main
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
+from stalkscreen.errors import UnknownNameError
 from stalkscreen.metrics import difference_interval, rate, recall_at_false_flag
 from stalkscreen.run_figures import charts, evaluation_figures, recall_at_few_false_flags
 from stalkscreen.schema import LabelledIncident
@@ -145,6 +146,21 @@ def test_the_experiment_keeps_the_view_of_unseen_writers_and_its_search_finds_th
     assert values == sorted(values, reverse=True)
 
 
+def test_a_run_from_before_these_figures_can_be_given_them(store: Store) -> None:
+    client = tracking._mlflow(store.settings).MlflowClient()
+    bare = client.create_run(client.get_experiment_by_name(tracking.NAME).experiment_id).info.run_id
+    full = store.runs[0].run_id
+    client.log_artifacts(bare, str(tracking.download_evaluation(full, store.settings)), "evaluation")
+    tracking.complete_run(bare, store.settings)
+    metrics, expected = (client.get_run(run_id).data.metrics for run_id in (bare, full))
+    assert metrics["cv.recall_at_5pct"] == expected["cv.recall_at_5pct"]
+    assert set(metrics) == {name for name in expected if name.startswith("slice.") or name == "cv.recall_at_5pct"}
+    plots = tracking.download_evaluation(bare, store.settings, "plots")
+    assert plots.is_dir()
+    with pytest.raises(UnknownNameError, match="has no folder"):
+        tracking.complete_run("0" * 32, store.settings)
+
+
 def test_recall_from_counts_by_score_is_never_above_the_exact_one(store: Store) -> None:
     for run in store.runs:
         scores = tracking.download_evaluation(run.run_id, store.settings) / "cv_scores.csv"
@@ -174,7 +190,7 @@ def test_the_list_names_runs_and_folders_the_best_on_unseen_writers_first(
     assert set(keys[:2]) == set(map(run_key, store.runs))
     recalls = [catalogue.get(key).recall_at.value or 0 for key in keys[:2]]  # type: ignore[union-attr]
     assert recalls == sorted(recalls, reverse=True)
-    assert "Folder reports/torn: metrics.json cannot be read (JSONDecodeError)." in page.text
+    assert "Folder reports/torn: metrics.json cannot be read (it is damaged, or not what evaluate writes)." in page.text
     assert str(store.reports.parent) not in page.text
 
 
@@ -249,7 +265,7 @@ def test_two_runs_on_the_same_records_are_compared_record_by_record(catalogue: C
     assert two is not None
     rows = {row["key"]: row for row in compared(one, two, State())}
     assert next(iter(rows)) == "recall_at"
-    assert rows["recall_at"]["how"] == rows["recall"]["how"] == PAIRED
+    assert rows["recall_at"]["how"] == PAIRED.format(100)
     a, b = (recall_at_false_flag(*np.array(list(read_scores(e.scores).values())).T, 0.05)[1] for e in (one, two))  # type: ignore[arg-type]
     assert a.value is not None
     assert b.value is not None
@@ -257,6 +273,19 @@ def test_two_runs_on_the_same_records_are_compared_record_by_record(catalogue: C
     assert found["value"] == pytest.approx(a.value - b.value)
     assert found["low"] <= found["value"] <= found["high"]
     assert rows["alerts_a_day"]["difference"]["low"] is None
+
+
+def test_a_difference_is_always_that_of_the_two_figures_beside_it(catalogue: Catalogue, store: Store) -> None:
+    one, two = (catalogue.get(run_key(run)) for run in store.runs)
+    assert one is not None
+    assert two is not None
+    for t, u in ((None, None), (0.3, 0.3), (0.5, None)):
+        for row in compared(one, two, State(t=t, u=u)):
+            if row["difference"]["value"] is not None:
+                gap = row["first"]["value"] - row["second"]["value"]
+                assert row["difference"]["value"] == pytest.approx(
+                    gap, abs=2e-5 if row["key"] == "average_precision" else 1e-9
+                )
 
 
 def test_folders_without_scores_are_compared_as_separate_samples(catalogue: Catalogue) -> None:

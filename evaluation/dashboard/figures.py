@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,9 +23,9 @@ from stalkscreen.resampling import PairedDifferences, paired_differences
 from stalkscreen.run_figures import FALSE_FLAGS
 
 FIGURES = (
-    ("recall_at", "Recall where 5% of what is not stalking is flagged", "rate", "more is better"),
+    ("recall_at", "Recall at 5% false flags", "rate", "more is better"),
     ("recall", "Recall at the threshold", "rate", "more is better"),
-    ("falsely_flagged", "False flags at the threshold, of what is not stalking", "rate", "less is better"),
+    ("falsely_flagged", "False flags at the threshold", "rate", "less is better"),
     ("precision", "Precision in the set", "rate", "more is better, at the same prevalence"),
     ("average_precision", "Average precision", "estimate", "more is better"),
     ("auc", "Area under the ROC curve", "estimate", "more is better"),
@@ -42,7 +43,7 @@ A `rate` has counts, an `estimate` none, a `share` follows from assumptions, and
 LEAST_PAIRED = 30
 """Fewer records scored by both than this, of either class: not compared record by record (as `FEW` elsewhere)."""
 
-PAIRED = "the same records, drawn again one by one"
+PAIRED = "the same {:,} records, drawn again one by one"
 SEPARATE = "taken as two separate samples"
 
 
@@ -97,14 +98,14 @@ def compared(first: Evaluation, second: Evaluation, state: State) -> list[Json]:
     """
     one, two = side(first, state.t, state), side(second, state.u, state)
     paired = paired_of(first, second, threshold_of(first, state.t), threshold_of(second, state.u))
-    at: Mapping[str, Json] = {}
+    at: dict[str, Json] = {}
     if paired is not None:
-        at = {
-            "recall_at": paired.recall_at_false_flag.to_json_dict(),
-            "recall": paired.recall.to_json_dict(),
-            "falsely_flagged": paired.false_flag.to_json_dict(),
-            "average_precision": paired.average_precision.to_json_dict(),
-        }
+        found = paired.differences
+        at["recall_at"] = found.recall_at_false_flag.to_json_dict()
+        at["average_precision"] = found.average_precision.to_json_dict()
+        # Scores are kept to six decimals, and one may lie so near to a threshold that it changes sides.
+        if paired.flagged == tuple((found_["recall"]["n"], found_["falsely_flagged"]["n"]) for found_ in (one, two)):
+            at["recall"], at["falsely_flagged"] = found.recall.to_json_dict(), found.false_flag.to_json_dict()
     rows = []
     for key, title, kind, better in FIGURES:
         separate = difference(one[key], two[key], with_interval=kind in ("rate", "estimate"))
@@ -117,7 +118,11 @@ def compared(first: Evaluation, second: Evaluation, state: State) -> list[Json]:
                 "first": one[key],
                 "second": two[key],
                 "difference": at.get(key, separate),
-                "how": PAIRED if key in at else SEPARATE if separate["low"] is not None else "",
+                "how": PAIRED.format(paired.differences.rows)
+                if paired and key in at
+                else SEPARATE
+                if separate["low"] is not None
+                else "",
             }
         )
     return rows
@@ -173,8 +178,21 @@ def difference(first: Json, second: Json, *, with_interval: bool = True) -> Json
     }
 
 
-def paired_of(first: Evaluation, second: Evaluation, t: float, u: float) -> PairedDifferences | None:
-    """Differences on the records that both scored; None where there are too few, or they disagree on the truth."""
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two evaluations on the records that both scored.
+
+    Attributes:
+        differences: First minus second.
+        flagged: Of each, how many records of stalking and of the rest its scores put at or above its threshold.
+    """
+
+    differences: PairedDifferences
+    flagged: tuple[tuple[int, int], tuple[int, int]]
+
+
+def paired_of(first: Evaluation, second: Evaluation, t: float, u: float) -> Paired | None:
+    """Both on the records that both scored; None where there are too few, or they disagree on the truth."""
     if first.scores is None or second.scores is None:
         return None
     stamp = (first.scores.stat().st_mtime, second.scores.stat().st_mtime)
@@ -182,15 +200,22 @@ def paired_of(first: Evaluation, second: Evaluation, t: float, u: float) -> Pair
 
 
 @lru_cache(maxsize=32)
-def _paired(first: Path, second: Path, t: float, u: float, stamp: tuple[float, float]) -> PairedDifferences | None:
+def _paired(first: Path, second: Path, t: float, u: float, stamp: tuple[float, float]) -> Paired | None:
     one, two = read_scores(first), read_scores(second)
     ids = [name for name in one if name in two]
     y = np.array([one[name][0] for name in ids], dtype=float)
     if min((y == 1).sum(), (y == 0).sum()) < LEAST_PAIRED or any(one[name][0] != two[name][0] for name in ids):
         return None
     scores = (np.array([one[name][1] for name in ids]), np.array([two[name][1] for name in ids]))
-    flags = (scores[0] >= t, scores[1] >= u)
-    return paired_differences(y, flags, scores, np.arange(len(y)), max_false_flag=FALSE_FLAGS)
+    found = paired_differences(
+        y, (scores[0] >= t, scores[1] >= u), scores, np.arange(len(y)), max_false_flag=FALSE_FLAGS
+    )
+    return Paired(found, (_flagged(one, t), _flagged(two, u)))
+
+
+def _flagged(scores: Mapping[str, tuple[int, float]], threshold: float) -> tuple[int, int]:
+    above = [truth for truth, score in scores.values() if score >= threshold]
+    return sum(above), len(above) - sum(above)
 
 
 def _parts(evaluation: Evaluation, name: str) -> list[Json]:

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from evaluation import charts, sentences
 from evaluation.columns import FEW, Json
 from evaluation.dashboard.figures import (
-    PAIRED,
     compared,
     compared_parts,
     divisions,
@@ -101,7 +100,6 @@ def view_page(catalogue: Catalogue, first: Evaluation, second: Evaluation | None
         id="part1",
         figures=side(first, state.t, state),
         rows=compared(first, second, state) if second else None,
-        paired_words=PAIRED,
         same=second is not None and same_records(first, second),
         thresholds=[None if e is None else threshold_of(e, t) for e, t in ((first, state.t), (second, state.u))],
         divisions=named,
@@ -161,7 +159,7 @@ def _figures_chart(first: Evaluation, second: Evaluation | None, state: State) -
         return None
     rows = [row for row in compared(first, second, state) if row["key"] in SHARES]
     return charts.dots(
-        [(f"{row['title'].split(',')[0]}: {which}", row[which]) for row in rows for which in ("first", "second")],
+        [(f"{row['title']}: {which}", row[which]) for row in rows for which in ("first", "second")],
         "part1-figures",
         "The two evaluations side by side",
         "Share of records",

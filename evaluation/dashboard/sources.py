@@ -186,7 +186,7 @@ class Catalogue:
                 marked=report in used and _marked(report),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            why = str(error) if isinstance(error, _UnfitError) else type(error).__name__
+            why = str(error) if isinstance(error, _UnfitError) else "it is damaged, or not what evaluate writes"
             self.problems.append(f"{place}: {path.name} cannot be read ({why}).")
             return None
         self._read[path] = (stamp, evaluation)
