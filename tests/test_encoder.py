@@ -253,7 +253,9 @@ def test_the_cut_loses_no_more_than_stated_and_its_bound_is_exact() -> None:
 
 
 def config(**encoder: Any) -> TrainConfig:
-    return TrainConfig(kind="encoder", classifier=QUICK | {"epochs": 1} | encoder, validation={"folds": 2})
+    return TrainConfig(
+        kind="encoder", classifier=QUICK | {"epochs": 1} | encoder, validation={"folds": 2, "near_duplicate": 0.9}
+    )
 
 
 def test_a_run_that_stopped_goes_on_from_its_kept_folds(

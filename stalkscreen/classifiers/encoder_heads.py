@@ -49,7 +49,7 @@ class Heads:
         hidden = self._linear("trunk", np.concatenate([read, expit(best)], axis=1))
         hidden = hidden * 0.5 * (1 + erf(hidden / math.sqrt(2)))
         case_logits = self._linear("case_head", hidden.astype(np.float32))
-        case_logits[:, -k:] += self.arrays["best_scale"] * best
+        case_logits[:, case_logits.shape[1] - k :] += self.arrays["best_scale"] * best
         return case_logits, clause_logits
 
     def _linear(self, name: str, values: Singles) -> Singles:

@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
 
 from stalkscreen.classifiers.base import Progress
 from stalkscreen.classifiers.encoder import BINARY, EncoderSettings, Sample
@@ -110,8 +111,9 @@ class Network(nn.Module):
         joined = torch.cat([self.trunk_norm(torch.cat([pooled, mean], 1)), torch.sigmoid(best)], 1)
         hidden = functional.gelu(self.trunk(self.dropout(joined)))
         case_logits = self.case_head(self.dropout(hidden))
-        indicators = case_logits[:, -k:] + self.best_scale * best
-        return torch.cat([case_logits[:, :-k], indicators], 1), clause_logits
+        others = case_logits.shape[1] - k
+        indicators = case_logits[:, others:] + self.best_scale * best
+        return torch.cat([case_logits[:, :others], indicators], 1), clause_logits
 
 
 def _masked(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -152,7 +154,9 @@ def _loss(
     total = total + RELATIONSHIP_WEIGHT * _class_loss(
         relationship, tensor([x.relationship for x in samples]), weight, smoothing
     )
-    total = total + INDICATOR_WEIGHT * _masked(indicators, tensor([x.indicators for x in samples]), weight).mean()
+    if network.indicators:
+        shown = _masked(indicators, tensor([x.indicators for x in samples]), weight)
+        total = total + INDICATOR_WEIGHT * shown.mean()
     wanted = np.full(clause_logits.shape, np.nan)
     at = 0
     for sample, case in zip(samples, encoded, strict=True):
@@ -204,6 +208,8 @@ def train(
     Returns:
         The network in evaluation mode, on the CPU, with the average of its late weights; and one entry an epoch.
     """
+    transformers_logging.set_verbosity_error()  # it reports on every load that the pooler is left out, as asked
+    transformers_logging.disable_progress_bar()
     torch.manual_seed(settings.seed)
     random = Random(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
