@@ -208,8 +208,9 @@ def train(
     Returns:
         The network in evaluation mode, on the CPU, with the average of its late weights; and one entry an epoch.
     """
-    transformers_logging.set_verbosity_error()  # it reports on every load that the pooler is left out, as asked
-    transformers_logging.disable_progress_bar()
+    # On every load it reports that the pooler is left out, as asked.
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(settings.seed)
     random = Random(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
