@@ -18,11 +18,7 @@ def seen_sentence(dataset: Json) -> str:
         said = "Each record was judged by a model that was trained on none of its group."
     elif by == "text":
         counted = f"{records:,} of {rows:,} records were in training"
-        said = (
-            f"{counted}: the figures flatter the model."
-            if records
-            else f"None of the {rows:,} records was in training."
-        )
+        said = f"{counted}: the figures flatter the model." if records else f"No record of {rows:,} was in training."
         said = f"{said} {NOT_COUNTED}"
     elif by == "file" and records:
         said = (
@@ -46,4 +42,4 @@ def _compared(name: str, seen: Json, rows: int) -> str:
         return f"In {who} were {least}{seen['records']:,} of {rows:,}: its figures are flattered."
     if seen["by"] == "file":
         return f"How many were in {who} is not known."
-    return f"None was in {who}."
+    return f"No record was in {who}."

@@ -79,7 +79,7 @@ def test_without_a_list_whole_training_files_are_counted_and_nothing_else() -> N
 @pytest.mark.parametrize(
     ("seen", "by", "says"),
     [
-        (0, "text", "None of the 1,500 records was in training. Near-copies"),
+        (0, "text", "No record of 1,500 was in training. Near-copies"),
         (1200, "text", "1,200 of 1,500 records were in training: the figures flatter the model. Near-copies"),
         (1200, "file", "At least 1,200 of 1,500 records were in training, those of whole training files"),
         (0, "file", "How many of the 1,500 records were in training is not known"),
@@ -98,7 +98,7 @@ def test_the_model_compared_with_is_spoken_of_too() -> None:
             {"records": 0, "by": "file"},
             "How many were in the training of the model compared with (released) is not known",
         ),
-        ({"records": 0, "by": "text"}, "None was in the training of the model compared with (released)."),
+        ({"records": 0, "by": "text"}, "No record was in the training of the model compared with (released)."),
     ]:
         assert says in seen_sentence({**dataset, "compared_seen": {"released": other}})
     assert seen_sentence({"rows": 9}) == ""
@@ -129,7 +129,7 @@ def test_a_set_of_new_records_is_called_unseen(
 ) -> None:
     dataset, said, _ = _evaluate(folder, records[80:], tmp_path / "out", settings)
     assert (dataset["seen_in_training"], dataset["seen_records"]) == (False, 0)
-    assert "None of the 20 records was in training." in said
+    assert "No record of 20 was in training." in said
 
 
 def test_a_model_from_before_the_list_is_judged_by_its_files(
