@@ -78,7 +78,11 @@ def promote(version: str, settings: Settings) -> Promotion:
         raise GateFailedError(
             f"Version {version} was not promoted and nothing was changed: {len(failed)} of {len(gates)} gates failed.\n"
             + "\n".join(f"  {g.name}: {g.sentence}" for g in failed)
-            + (f"\nNeither passed nor failed, for want of a figure: {', '.join(unmeasured)}." if unmeasured else ""),
+            + (
+                f"\nCould not be applied, which is neither passed nor failed: {', '.join(unmeasured)}."
+                if unmeasured
+                else ""
+            ),
             gates=[g.name for g in failed],
         )
     record = transparency_record(name, info, metrics, gates)

@@ -163,7 +163,7 @@ def test_a_worse_model_is_not_promoted_and_nothing_changes(
         promote(worse.version, store)
     assert caught.value.exit_code == 1
     assert f"Version {worse.version} was not promoted and nothing was changed: " in caught.value.message
-    assert "Neither passed nor failed, for want of a figure: " in caught.value.message
+    assert "Could not be applied, which is neither passed nor failed: " in caught.value.message
     assert released_folder(store) == before
 
 
