@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 LIMITS = (
     "A record without a flag is not a record without stalking. No flag means nothing about anybody's safety.",
     "The figures hold for records like these. Another force, source, year or recording practice can differ, and so can "
     "the same force later.",
-    "The labels are judgements made by reading the narrative alone. They are not court findings, and others may "
-    "have judged otherwise.",
+    "The labels are judgements on the narrative alone. They are not court findings, and others may have judged otherwise.",
     "Each record is judged by itself. Stalking that shows only across several records is not found by this, and is not "
     "counted as missed here.",
     "Nothing here measures risk of harm. The model finds wording that resembles stalking; it does not say how dangerous "
@@ -24,7 +26,7 @@ LIMITS = (
 
 SYNTHETIC_LIMIT = (
     "These narratives were made up. Figures on them show that the method works on texts of this kind; they do not show "
-    "how it performs on police records."
+    "how it performs on police records. Their labels were made by machine too, those who wrote them knowing what was asked for."
 )
 SEEN_LIMIT = (
     "These records, or some of them, were used to train the model. The figures are better than on new records and must "
@@ -35,3 +37,9 @@ SEEN_LIMIT = (
 def limits_of(*, seen_in_training: bool, synthetic: bool) -> list[str]:
     """The sentences for one set, the gravest first."""
     return [*([SEEN_LIMIT] if seen_in_training else []), *([SYNTHETIC_LIMIT] if synthetic else []), *LIMITS]
+
+
+def limits_now(metrics: Mapping[str, Any]) -> list[str]:
+    """The sentences as they stand today, for figures that may have been written earlier."""
+    dataset = metrics["dataset"]
+    return limits_of(seen_in_training=dataset["seen_in_training"], synthetic=dataset["synthetic"])

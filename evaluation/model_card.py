@@ -11,6 +11,7 @@ from typing import Any
 
 from evaluation import release_facts as facts
 from evaluation.gates import GateResult
+from evaluation.limits import limits_now
 from evaluation.seen import seen_sentence
 from stalkscreen.model_format import INTENDED_USE, PROHIBITED_USE, ModelInfo
 
@@ -74,7 +75,7 @@ def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[Gate
                 for g in gates
             ],
         ),
-        "What the figures do not show": bullets(*metrics["limits"]),
+        "What the figures do not show": bullets(*limits_now(metrics)),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"# Model card: stalkscreen, {info.kind}, version {info.version}\n\n{body}\n"

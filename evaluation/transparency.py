@@ -15,6 +15,7 @@ from typing import Any
 
 from evaluation import release_facts as facts
 from evaluation.gates import GateResult
+from evaluation.limits import limits_now
 from evaluation.model_card import bullets, gate_count, table
 from evaluation.seen import seen_sentence
 from stalkscreen.errors import ConfigError
@@ -115,7 +116,7 @@ def _lists(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[GateResu
         "performance": facts.performance(info, metrics),
         "worst_parts": facts.worst_parts(metrics),
         "training_files": facts.training_files(info),
-        "limits": list(metrics["limits"]),
+        "limits": limits_now(metrics),
         "gates": [gate_count(gates), *(f"{g.status.replace('_', ' ')}: {g.sentence}" for g in gates)],
     }
 

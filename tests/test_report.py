@@ -195,7 +195,7 @@ def test_the_first_screen_says_what_it_is_and_gives_the_headlines(page: str, par
         "a person reviews them",
         "No flag means nothing",
         "Synthetic: not police records",
-        "Not synthetic",
+        "Not marked as synthetic",
         "Stalking missed: as recorded by the force",
         "Stalking missed: model",
         "once the flagged are reviewed",
