@@ -35,6 +35,7 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
     """The headline figures, each `figure`, `value`, `n`, `of`, `low`, `high`; null where there is none."""
     at, behaviour = metrics["at_threshold"], metrics["behaviour"]
     strata = at["false_flag_by_stratum"]
+    on = " (texts seen in training)" if (behaviour.get("sample") or {}).get("seen_in_training") else ""
     live = f"Precision at a live prevalence of {metrics['live']['prevalence']:.1%}, in this set's mix"
     rows: list[tuple[str, Mapping[str, Any] | None]] = [
         ("Ranking (AUC)", metrics["ranking"]["auc"]),
@@ -49,7 +50,10 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
         ("Expected calibration error", {"value": metrics["calibration"]["ece"]}),
         ("Contrast pairs ranked right", behaviour["contrast"]["ranked_right"]),
         ("Invariance sets whose flag flips", behaviour["invariance"]["flips"]),
-        *((f"Flags that change: {kind.replace('_', ' ')}", r) for kind, r in (behaviour.get("by_kind") or {}).items()),
+        *(
+            (f"Flags that change{on}: {kind.replace('_', ' ')}", r)
+            for kind, r in (behaviour.get("by_kind") or {}).items()
+        ),
     ]
     return [
         {"figure": name, **{k: (found or {}).get(k) for k in ("value", "n", "of", "low", "high")}}

@@ -140,6 +140,15 @@ def test_what_was_not_measured_is_said_to_be_that(info: ModelInfo, metrics: dict
     assert "| Contrast pairs ranked right | not measured |" in card
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_behaviour_on_training_texts_is_called_that(info: ModelInfo, metrics: dict[str, Any], seen: bool) -> None:
+    rate = {"n": 1, "of": 50, "value": 0.02, "low": 0.004, "high": 0.105}
+    tests = {"by_kind": {"negation": rate}, "sample": {"records": 50, "seed": 0, "seen_in_training": seen}}
+    card = model_card(info, {**metrics, "behaviour": {**metrics["behaviour"], **tests}}, [])
+    assert ("| Flags that change (texts seen in training): negation | 0.020 (1 of 50;" in card) == seen
+    assert ("| Flags that change: negation | 0.020 (1 of 50;" in card) != seen
+
+
 def test_a_cell_cannot_end_its_table() -> None:
     assert table(("a",), [("x | y\nz",)]) == "| a |\n| --- |\n| x / y z |"
 
