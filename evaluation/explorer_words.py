@@ -43,7 +43,8 @@ def few(explorer: Explorer, now: Json) -> str:
         said.append(
             f"Only {explorer.totals['stalking']:,} records are truly stalking: recall is uncertain, see its interval."
         )
-    if now["falsely_flagged"]["n"] < FEW_FALSE_FLAGS:
+    others = sum(explorer.totals.values()) - explorer.totals["stalking"]
+    if others and now["falsely_flagged"]["n"] < FEW_FALSE_FLAGS:
         said.append(
             f"Only {now['falsely_flagged']['n']:,} records are falsely flagged here: alerts and precision in a live "
             "stream rest on next to nothing."

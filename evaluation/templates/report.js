@@ -195,7 +195,7 @@
     warning(now) {
       const said = [];
       if (this.totals[0] < this.data.few) said.push(`Only ${whole(this.totals[0])} records are truly stalking: recall is uncertain, see its interval.`);
-      if (now.false.n < this.data.fewFalse) said.push(`Only ${whole(now.false.n)} records are falsely flagged here: alerts and precision in a live stream rest on next to nothing.`);
+      if (now.false.of && now.false.n < this.data.fewFalse) said.push(`Only ${whole(now.false.n)} records are falsely flagged here: alerts and precision in a live stream rest on next to nothing.`);
       return said.join(" ");
     }
 
