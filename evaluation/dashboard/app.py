@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evaluation.dashboard import pages
-from evaluation.dashboard.figures import FIGURES, compared, compared_parts, side, threshold_of
+from evaluation.dashboard.figures import FIGURES, SEPARATE, compared, compared_parts, side, threshold_of
 from evaluation.dashboard.sources import Catalogue, Evaluation
 from evaluation.dashboard.state import State
 from evaluation.error_list import inert
@@ -43,8 +43,8 @@ HEADERS = {
 PNG_SCALE = 2
 
 CSV_COLUMNS = (
-    "evaluation", "set", "threshold", "figure", "part", "n", "of", "value", "low", "high",
-    "compared_with", "other_n", "other_of", "other_value", "other_low", "other_high",
+    "evaluation", "set", "synthetic", "threshold", "figure", "part", "n", "of", "value", "low", "high",
+    "compared_with", "other_threshold", "other_n", "other_of", "other_value", "other_low", "other_high",
     "difference", "difference_low", "difference_high", "interval",
 )  # fmt: skip
 
@@ -134,23 +134,33 @@ def figures_csv(first: Evaluation, second: Evaluation | None, state: State) -> s
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
 
-    def row(figure: str, part: str, one: object, two: object, gap: object = None, how: str = "", at: str = "") -> None:
+    def row(
+        figure: str,
+        part: str,
+        one: object,
+        two: object,
+        gap: object = None,
+        how: str = "",
+        at: tuple[str, str] = ("", ""),
+    ) -> None:
         writer.writerow(
             [
                 inert(first.place),
                 inert(first.dataset),
-                at,
+                first.metrics["dataset"].get("synthetic", ""),
+                at[0],
                 figure,
                 inert(part),
                 *_cells(one),
                 inert(second.place) if second else "",
+                at[1] if second else "",
                 *_cells(two),
                 *_cells(gap)[2:],
                 how,
             ]
         )
 
-    at = f"{threshold_of(first, state.t):.6f}"
+    at = (f"{threshold_of(first, state.t):.6f}", f"{threshold_of(second, state.u):.6f}" if second else "")
     if second is None:
         found = side(first, state.t, state)
         for key, _, _, _ in FIGURES:
@@ -159,11 +169,11 @@ def figures_csv(first: Evaluation, second: Evaluation | None, state: State) -> s
         for figure in compared(first, second, state):
             row(figure["key"], "", figure["first"], figure["second"], figure["difference"], figure["how"], at)
     name = pages.part_of(first, second, state)
-    own = f"{first.metrics['model']['threshold']['review']:.6f}"
+    own = f"{threshold_of(first, None):.6f}", f"{threshold_of(second, None):.6f}" if second else ""
     for part in compared_parts(first, second, name) if name else ():
         for key in ("recall", "false_flag"):
             one, two = ((part[which] or {}).get(key) for which in ("first", "second"))
-            row(f"{name}.{key}", part["value"], one, two, part[f"{key}_difference"], at=own)
+            row(f"{name}.{key}", part["value"], one, two, part[f"{key}_difference"], SEPARATE if second else "", own)
     return out.getvalue()
 
 
