@@ -24,7 +24,9 @@ def draw(report: Json, path: Path) -> bool:
     if not rows:
         return False
     order = [row["row"] for row in rows]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("row:N", sort=order, title=None))
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=400))
+    )
     axis = alt.X("value:Q", title="average precision on unseen writers, 95% interval", scale=alt.Scale(zero=False))
     ranking = base.mark_point(filled=True, size=70).encode(
         x=axis, shape=alt.Shape("whose:N", title=None), color=alt.Color("whose:N", title=None)
@@ -32,7 +34,7 @@ def draw(report: Json, path: Path) -> bool:
     spans = base.mark_rule().encode(x=alt.X("low:Q"), x2="high:Q")
     costs = [row for row in rows if row["speed"] is not None]
     dots = alt.Chart(alt.Data(values=costs)).encode(
-        x=alt.X("speed:Q", scale=alt.Scale(type="log"), title="narratives a second (log)"),
+        x=alt.X("speed:Q", scale=alt.Scale(type="log"), axis=alt.Axis(tickCount=5), title="narratives a second (log)"),
         y=alt.Y("recall:Q", scale=alt.Scale(zero=False), title="recall at 5% false flags"),
     )
     speed = dots.mark_point(filled=True, size=70).encode(
