@@ -9,7 +9,7 @@ what is counted here. Two different texts share a hash with a probability of one
 records against a million training texts, about 5 in 100 million that any does.
 
 Whoever holds a text can find out from the list whether it was trained on; nobody can read a text out of it
-(docs/decisions/0009-trained-on.md).
+(docs/decisions/0007-trained-on.md).
 """
 
 from __future__ import annotations
