@@ -319,7 +319,11 @@ def test_a_threshold_gives_what_the_counts_by_score_give(catalogue: Catalogue) -
 def test_an_address_gives_back_the_state_it_was_made_from_and_leaves_nonsense_out() -> None:
     state = State(e="run/a b/c", w="folder/é", part="era", t=0.31, u=0.5, p=2.5, v=900, m=3, n="set", c=40)
     assert State.read(dict(pairs_of(state.query()))) == state
-    assert State.read({"t": "2", "u": "x", "p": "nan", "v": "-1", "n": "101", "c": "inf"}) == State()
+    nonsense = State.read({"t": "2", "u": "x", "p": "nan", "v": "-1", "n": "101", "c": "inf"})
+    assert nonsense == State()
+    assert len(nonsense.refused) == 6
+    assert nonsense.refused[0] == "Threshold of the first: '2' is no number from 0 to 1; its default is shown."
+    assert State.read({"t": "0.31", "u": ""}).refused == ()
 
 
 def pairs_of(query: str) -> list[tuple[str, str]]:

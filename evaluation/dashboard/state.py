@@ -1,12 +1,12 @@
 """What an address asks for: which evaluations, which part, which threshold, which live stream.
 
-Everything that can be seen has an address. What makes no sense in one is left out, as if it had not been given.
+Everything that can be seen has an address. What makes no sense in one is left out, and the page says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
 from evaluation.explorer import Explorer, Stream
@@ -21,6 +21,17 @@ LIMITS = {
     "c": (0, 100_000),
 }
 """Lowest and highest of each number, as in `templates/sections/explorer.html.j2`."""
+
+TITLES = {
+    "t": "Threshold of the first",
+    "u": "Threshold of the second",
+    "p": "Stalking in the live stream, %",
+    "v": "Records a day",
+    "m": "Minutes for one review",
+    "n": "Near misses, %",
+    "c": "Records that can be read a day",
+}
+"""What each number is, for a message."""
 
 AS_IN_SET = "set"
 """For `n`: what is not stalking is mixed as in the set."""
@@ -41,6 +52,7 @@ class State:
         m: Minutes for one review.
         n: Near misses, % of what is not stalking, or `AS_IN_SET`.
         c: Records that can be read a day.
+        refused: Sentences on numbers that could not be used, for the page to say.
     """
 
     e: str = ""
@@ -53,11 +65,13 @@ class State:
     m: float | None = None
     n: float | str | None = None
     c: float | None = None
+    refused: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def read(cls, asked: Mapping[str, str]) -> State:
-        """From the query of an address; wrong numbers count as not given."""
+        """From the query of an address; wrong numbers count as not given, and are named in `refused`."""
         numbers: dict[str, float | str] = {}
+        refused: list[str] = []
         for key, (low, high) in LIMITS.items():
             given = asked.get(key, "")
             if key == "n" and given == AS_IN_SET:
@@ -66,11 +80,15 @@ class State:
             try:
                 value = float(given)
             except ValueError:
-                continue
+                value = float("nan")
             if low <= value <= high:
                 numbers[key] = value
+            elif given:
+                refused.append(
+                    f"{TITLES[key]}: {given[:20]!r} is no number from {low:g} to {high:g}; its default is shown."
+                )
         names = {key: asked.get(key, "")[:500] for key in ("e", "w", "part")}
-        return cls(**names, **numbers)  # type: ignore[arg-type]
+        return cls(**names, **numbers, refused=tuple(refused))  # type: ignore[arg-type]
 
     def query(self, **changes: str | float | None) -> str:
         """The query of this state, or of one with changes; what is not given is left out."""
