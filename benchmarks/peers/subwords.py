@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.rows import Floats, files_below
 from benchmarks.sample import Sample
 
-EPOCHS = (10, 25, 50)
+EPOCHS = (10, 25)
 WORD_NGRAMS = (1, 2)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
