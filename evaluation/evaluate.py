@@ -37,7 +37,7 @@ from evaluation.operating import (
 from evaluation.slices import presumption, slice_gaps, slices, worst_slice
 from stalkscreen.classifiers.base import Targets
 from stalkscreen.errors import ConfigError
-from stalkscreen.metrics import share
+from stalkscreen.metrics import recall_by_false_flag, share
 from stalkscreen.resampling import ranking
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
@@ -139,6 +139,7 @@ def evaluate(
             "review_minutes": REVIEW_MINUTES,
         },
         "gates": None,
+        "other_sets": [],
         "misidentification": misidentification(
             records, columns, {name: a.flag for name, a in against.items()}, taxonomy
         ),
@@ -148,7 +149,8 @@ def evaluate(
         "ranking": {
             key: estimate.to_json_dict()
             for key, estimate in ranking(columns.stalking, columns.probability, columns.group).items()
-        },
+        }
+        | {"recall_at": recall_by_false_flag(columns.stalking, columns.probability)},
         "families": labels.families(columns, targets, answers, taxonomy),
         "tier": labels.tier(columns, targets, answers),
         "indicators": labels.indicators(targets, answers, taxonomy),

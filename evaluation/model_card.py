@@ -65,6 +65,12 @@ def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[Gate
         + table(
             ("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in facts.performance(info, metrics)]
         ),
+        **{
+            f"How it did elsewhere: {other['name']}": f"{other['rows']:,} records it was not trained on. {other['note']}".strip()
+            + "\n\n"
+            + table(("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in other["figures"]])
+            for other in metrics.get("other_sets", ())
+        },
         "Where it does worst": "Parts of the set against the rest, at the same threshold. With this many comparisons some "
         "differ by chance.\n\n" + bullets(*facts.worst_parts(metrics)),
         "Release gates": f"{gate_count(gates)}\n\n"

@@ -21,8 +21,11 @@ from stalkscreen import tracking
 from stalkscreen.config import Settings
 from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import GateFailedError, ModelFormatError
-from stalkscreen.model_format import folder_digest, read_info
+from stalkscreen.model_format import file_sha256, folder_digest, read_info
 from stalkscreen.references import RELEASED, released_folder
+
+WRITTEN = "written.json"
+"""sha256 of each text as `promote` wrote it, by file name: shows which ones somebody has changed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +36,21 @@ class Promotion:
         folder: The released folder.
         gates: Outcome of every gate.
         fields_to_fill: Fields of the transparency record that only people can fill.
+        kept: Files that somebody had changed since they were written: they stay, and what would have been written lies
+            beside each as `<name>.new`.
     """
 
     folder: Path
     gates: Sequence[GateResult]
     fields_to_fill: int
+    kept: Sequence[str] = ()
 
     def __str__(self) -> str:
-        """What to know and to do next, in three lines."""
+        """What to know and to do next, in a few lines."""
         return (
             f"{gate_count(self.gates)}\nReleased: {self.folder}\n"
             f"To do: {self.fields_to_fill} fields of {self.folder / 'TRANSPARENCY.md'} are for the force to fill."
+            + "".join(f"\nKept as somebody changed it: {name}; today's text is in {name}.new." for name in self.kept)
         )
 
 
@@ -97,23 +104,34 @@ def promote(version: str, settings: Settings) -> Promotion:
         try:
             shutil.copytree(source, building, dirs_exist_ok=True)
             shutil.copytree(figures, building / "evaluation", dirs_exist_ok=True)
-            _write_new(written, building)
+            _write(written, building)
             building.chmod(0o755)
             building.replace(target)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
+        kept: list[str] = []
     else:
-        _write_new(written, target)
+        kept = _write(written, target)
     marker = settings.models / f".{RELEASED}.new"
     marker.write_text(name + "\n", encoding="utf-8")
     marker.replace(settings.models / RELEASED)
     tracking.set_champion(version, settings)
-    return Promotion(target, gates, record["fields_to_fill"])
+    return Promotion(target, gates, record["fields_to_fill"], kept)
 
 
-def _write_new(texts: Mapping[str, str], folder: Path) -> None:
-    """Write what is not there yet: a record that somebody filled in stays as it is."""
+def _write(texts: Mapping[str, str], folder: Path) -> list[str]:
+    """Write the texts; answers with the names of those that somebody changed since, which stay as they are."""
+    listed = folder / WRITTEN
+    known = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else {}
+    kept = []
     for name, text in texts.items():
-        if not (folder / name).exists():
-            write_text(folder / name, text)
+        path = folder / name
+        if path.exists() and file_sha256(path) != known.get(name):
+            kept.append(name)
+            write_text(path.with_name(f"{name}.new"), text)
+            continue
+        write_text(path, text)
+        known[name] = file_sha256(path)
+    write_text(listed, json.dumps(known, indent=1) + "\n")
+    return kept

@@ -61,6 +61,29 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
     ]
 
 
+def other_set(metrics: Mapping[str, Any]) -> Json:
+    """What a release keeps of a set it was not trained on: its name, what it is, its size and headline figures."""
+    at, data = metrics["at_threshold"], metrics["dataset"]
+    rows: list[tuple[str, Mapping[str, Any]]] = [
+        ("Ranking (AUC)", metrics["ranking"]["auc"]),
+        ("Average precision", metrics["ranking"]["average_precision"]),
+        ("Recall at the review threshold", at["recall"]),
+        ("Not stalking but flagged", at["false_flag"]),
+        *(
+            (f"Recall where at most {row['false_flag']:.0%} of what is not stalking is flagged", row["recall"])
+            for row in metrics["ranking"]["recall_at"]
+        ),
+    ]
+    return {
+        "name": data["name"],
+        "note": data["note"],
+        "rows": data["rows"],
+        "figures": [
+            {"figure": name, **{k: found.get(k) for k in ("value", "n", "of", "low", "high")}} for name, found in rows
+        ],
+    }
+
+
 def worst_parts(metrics: Mapping[str, Any]) -> list[str]:
     """The parts of the set that are worse served than the rest beyond chance, worst first; or that none was found."""
     if "slice_gaps" not in metrics:

@@ -113,7 +113,14 @@ def _words(
 
 def _lists(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[GateResult]) -> dict[str, list[Any]]:
     return {
-        "performance": facts.performance(info, metrics),
+        "performance": [
+            *facts.performance(info, metrics),
+            *(
+                {**row, "figure": f"{other['name']}: {row['figure']}"}
+                for other in metrics.get("other_sets", ())
+                for row in other["figures"]
+            ),
+        ],
         "worst_parts": facts.worst_parts(metrics),
         "training_files": facts.training_files(info),
         "limits": limits_now(metrics),

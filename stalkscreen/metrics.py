@@ -24,6 +24,10 @@ Bools = NDArray[np.bool_]
 TARGET_RECALL = 0.90
 """Recall the project aims for (the planning example in the domain facts, section 6, assumes 90%)."""
 
+FALSE_FLAG_SHARES = (0.01, 0.05, 0.10)
+"""Shares of not-stalking flagged at which recall is read off to compare models. At 95% specificity, the loosest that the
+domain facts, section 6, plan for, the middle one; one stricter and one looser."""
+
 MAX_FALSE_FLAG_UNKNOWN = 0.05
 """Highest share of not-stalking that may be flagged where strata are unknown. Specificity of 95% is the
 loosest that the domain facts, section 6, plan for; a labelled set is richer in near misses than a live
@@ -164,6 +168,18 @@ def recall_at_false_flag(y: ArrayLike, p: ArrayLike, max_false_flag: float) -> t
     allowed = table.fp <= max_false_flag * negatives + 1e-9
     best = int(np.argmax(np.where(allowed, table.tp, -1)))
     return float(table.threshold[best]), rate(int(table.tp[best]), int(table.tp[-1]))
+
+
+def recall_by_false_flag(y: ArrayLike, p: ArrayLike) -> list[dict[str, Any]]:
+    """Recall at each of `FALSE_FLAG_SHARES`: `{false_flag, recall}`, unmeasured where a class is missing."""
+    measurable = len(np.unique(known_only(y, p)[0])) == 2
+    return [
+        {
+            "false_flag": most,
+            "recall": (recall_at_false_flag(y, p, most)[1] if measurable else rate(0, 0)).to_json_dict(),
+        }
+        for most in FALSE_FLAG_SHARES
+    ]
 
 
 class ReviewThreshold(NamedTuple):

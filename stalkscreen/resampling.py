@@ -24,6 +24,9 @@ MAX_UNITS = 2000
 random groups method (Wolter 2007, Introduction to Variance Estimation, chapter 2). The interval's width is then off by
 about 1/sqrt(2 x 2000), less than 2%."""
 
+LEAST_UNITS = 10
+"""Fewer groups than this are not resampled: so few draws differ that their spread says little, and always too little."""
+
 MAX_STEPS = 2000
 """Most steps of a resampled curve: beyond that many distinct scores, neighbouring ones share a step. The point
 estimates never use the steps, only the intervals do."""
@@ -63,7 +66,7 @@ class Resamples:
         if self.groups > MAX_UNITS:
             codes = rng.permutation(np.arange(self.groups) % MAX_UNITS)[codes]
         self._codes: NDArray[np.intp] = np.asarray(codes, dtype=np.intp)
-        drawn = resamples if units > 1 else 0
+        drawn = resamples if units >= LEAST_UNITS else 0
         taken = rng.integers(0, max(units, 1), (drawn, units)) + units * np.arange(drawn)[:, None]
         self._weight = np.bincount(taken.ravel(), minlength=drawn * units).reshape(drawn, units).astype(float)
 
@@ -89,12 +92,16 @@ class Resamples:
 
 
 def ends(samples: Floats) -> tuple[float | None, float | None]:
-    """The middle 95% of resampled figures, NaN left out; None twice when fewer than a fifth could be measured."""
+    """The middle 95% of resampled figures, NaN left out.
+
+    None twice when fewer than a fifth could be measured, or when all draws agree, as those of a perfect score do: an
+    interval of no width would claim to be sure.
+    """
     measured = samples[~np.isnan(samples)]
     if len(measured) < RESAMPLES // 5:
         return None, None
     low, high = np.percentile(measured, [2.5, 97.5])
-    return float(low), float(high)
+    return (float(low), float(high)) if low < high else (None, None)
 
 
 def _divided(over: Floats, under: Floats) -> Floats:

@@ -1,20 +1,16 @@
 """What a run keeps of an evaluation beside its files: figures for lists and comparisons, and each chart on its own.
 
-Input: an evaluation folder (`metrics.json`, `report.html` and, where training wrote them, the out-of-fold scores).
+Input: a `metrics.json` and a `report.html`.
 Output: flat figures and SVG text. Nothing here knows MLflow, and no narrative is read or answered with.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from stalkscreen.metrics import Rate, rate, recall_at_false_flag
+from stalkscreen.metrics import Rate, rate
 
 FALSE_FLAGS = 0.05
 """Share of what is not stalking that may be flagged where recall is read off: the loosest specificity, 95%, that the
@@ -23,53 +19,30 @@ domain facts, section 6, plan for. The same share as in the report's paired comp
 RECALL_AT = "recall_at_5pct"
 """Name of that recall in lists and runs."""
 
-SCORES = "cv_scores.csv"
-"""Out-of-fold scores beside `metrics.json`: `incident_id`, `stalking` (0 or 1), `probability`. No text."""
-
 LEFT_OUT = ("recorded_offence", "writer")
 """Slices that give no names to figures: their values are a force's own words, or people."""
 
 _CHART = re.compile(r'<div class="chart" id="([\w-]+)-chart"[^>]*>\s*(<svg.*?</svg>)\s*</div>', re.DOTALL)
 
 
-def recall_at_few_false_flags(metrics: Mapping[str, Any], scores: Path | None = None) -> Rate:
-    """Highest recall with at most `FALSE_FLAGS` of what is not stalking flagged.
+def recall_at_few_false_flags(metrics: Mapping[str, Any]) -> Rate:
+    """Highest recall with at most `FALSE_FLAGS` of what is not stalking flagged, from a `metrics.json`.
 
-    Args:
-        metrics: A `metrics.json`.
-        scores: `SCORES` of the same records, from which the recall is exact. Without it, it is taken at the edges
-            of `score_bins`, at most 404, and may come out a little lower, never higher.
-
-    Returns:
-        Records found of all that is stalking; unmeasured where a class is missing or nothing is kept to measure it on.
+    Unmeasured where a class is missing, and in figures written before this one was kept.
     """
-    if scores is not None and scores.is_file():
-        with scores.open(encoding="utf-8", newline="") as stream:
-            rows = [(int(row["stalking"]), float(row["probability"])) for row in csv.DictReader(stream)]
-        truth = np.array([row[0] for row in rows], dtype=float)
-        if len(np.unique(truth)) < 2:
-            return rate(0, 0)
-        return recall_at_false_flag(truth, np.array([row[1] for row in rows]), FALSE_FLAGS)[1]
-    bins = metrics.get("score_bins")
-    if not bins:
-        return rate(0, 0)
-    above = {True: np.zeros(len(bins["edges"]) - 1), False: np.zeros(len(bins["edges"]) - 1)}
-    for row in bins["counts"]:
-        above[row["stalking"]] += np.cumsum(row["n"][::-1])[::-1]
-    found, false = above[True], above[False]
-    if not found[0] or not false[0]:
-        return rate(0, 0)
-    allowed = false <= FALSE_FLAGS * false[0] + 1e-9
-    return rate(int(np.max(np.where(allowed, found, 0))), int(found[0]))
+    for row in metrics.get("ranking", {}).get("recall_at", ()):
+        if row["false_flag"] == FALSE_FLAGS:
+            return rate(row["recall"]["n"], row["recall"]["of"])
+    return rate(0, 0)
 
 
-def evaluation_figures(metrics: Mapping[str, Any], scores: Path | None = None) -> dict[str, float]:
+def evaluation_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Figures of one evaluation by name, those not measured left out.
 
     `recall_at_5pct`, and for each part of each slice `slice.<slice>.<part>.recall`, `.false_flag`, and `.stalking`, the
     records that recall is of. Names of parts hold lower-case letters, digits and underscores only.
     """
-    found: dict[str, float | None] = {RECALL_AT: recall_at_few_false_flags(metrics, scores).value}
+    found: dict[str, float | None] = {RECALL_AT: recall_at_few_false_flags(metrics).value}
     for division in metrics["slices"]:
         if division["slice"] in LEFT_OUT:
             continue

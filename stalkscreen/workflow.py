@@ -202,8 +202,11 @@ def train_and_register(
     logged = {f"cv.{key}": value for key, value in figures.items()}
     parts: list[Json] = []
     if held_out is not None:
+        from evaluation.release_facts import other_set
+
         part = _evaluate_set(model, held_out, holdout, settings)
         parts.append(part)
+        metrics["other_sets"] = [other_set(part)]
         logged |= {f"holdout.{key}": value for key, value in headline(part).items()}
     with tempfile.TemporaryDirectory(prefix="stalkscreen-") as scratch:
         folder, evaluation = Path(scratch) / "model", Path(scratch) / "evaluation"

@@ -35,7 +35,7 @@ from stalkscreen.cli import main
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
 from stalkscreen.errors import UnknownNameError
-from stalkscreen.metrics import difference_interval, rate, recall_at_false_flag
+from stalkscreen.metrics import difference_interval, rate, recall_at_false_flag, recall_by_false_flag
 from stalkscreen.run_figures import charts, evaluation_figures, recall_at_few_false_flags
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.workflow import Trained, train_and_register
@@ -161,17 +161,11 @@ def test_a_run_from_before_these_figures_can_be_given_them(store: Store) -> None
         tracking.complete_run("0" * 32, store.settings)
 
 
-def test_recall_from_counts_by_score_is_never_above_the_exact_one(store: Store) -> None:
-    for run in store.runs:
-        scores = tracking.download_evaluation(run.run_id, store.settings) / "cv_scores.csv"
-        exact, binned = recall_at_few_false_flags(run.metrics, scores), recall_at_few_false_flags(run.metrics)
-        assert binned.of == exact.of
-        assert binned.n <= exact.n
-
-
 def test_recall_at_5_percent_is_not_measured_where_a_class_is_missing() -> None:
-    bins = {"edges": [0.0, 0.5, 1.0], "counts": [{"stratum": "stalking", "stalking": True, "n": [1, 4]}]}
-    assert recall_at_few_false_flags({"score_bins": bins}).value is None
+    for y, p in (([1, 1], [0.2, 0.9]), ([0, 0], [0.2, 0.9]), ([], [])):
+        found = recall_by_false_flag(y, p)
+        assert {row["recall"]["value"] for row in found} == {None}
+        assert recall_at_few_false_flags({"ranking": {"recall_at": found}}).value is None
     assert recall_at_few_false_flags({}).value is None
     assert evaluation_figures({"slices": []}) == {}
 

@@ -36,7 +36,7 @@ def test_paired_differences_are_those_of_the_figures_themselves() -> None:
 
 def test_paired_intervals_hold_the_difference_and_are_narrower_than_unpaired_ones() -> None:
     y, a, _ = judged(600)
-    close = np.clip(a + 0.001, 0, 1)
+    close = np.clip(a + np.random.default_rng(1).normal(0, 0.01, 600), 0, 1)
     found = paired_differences(y, (a > 0.5, close > 0.5), (a, close), np.arange(600))
     assert width(found.average_precision) < 0.2 * width(ranking(y, a)["average_precision"])
     assert found.recall.low is not None
@@ -49,7 +49,16 @@ def test_a_judge_against_itself_differs_by_nothing() -> None:
     y, a, _ = judged(200)
     found = paired_differences(y, (a > 0.5, a > 0.5), (a, a), np.arange(200))
     for estimate in (found.recall, found.false_flag, found.average_precision, found.recall_at_false_flag):
-        assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
+        # Every draw gives nought: an interval of no width would claim more than 200 records can show.
+        assert (estimate.value, estimate.low, estimate.high) == (0, None, None)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_a_perfect_score_or_a_handful_of_records_has_no_interval(n: int) -> None:
+    y = np.arange(n) % 2
+    found = ranking(y, 0.1 + 0.8 * y)["auc"]
+    assert (found.value, found.low, found.high) == (1.0, None, None)
+    assert ranking(y, np.linspace(0, 1, n))["auc"].low is None or n > 5
 
 
 def test_cases_widen_the_interval_of_a_paired_difference() -> None:

@@ -15,6 +15,7 @@ from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
 from stalkscreen.errors import GateFailedError, UnknownNameError
 from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import file_sha256
 from stalkscreen.references import load_model, released_folder, resolve
 from stalkscreen.schema import Case, Incident, LabelledIncident
 from stalkscreen.workflow import Trained, train_and_register
@@ -142,9 +143,21 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     assert "champion" in tracking.versions(store)[0].aliases
     assert resolve("models:/stalkscreen@champion", store).joinpath("model.json").is_file()
     assert ScreeningModel.load(done.folder).version == "1"
-    assert promote("1", store).folder == done.folder
+    again = promote("1", store)
+    assert again.folder == done.folder
+    assert again.kept == ["TRANSPARENCY.md"]
+    assert "TRANSPARENCY.md.new" in str(again)
     assert page.read_text(encoding="utf-8") == "filled in"
-    assert (done.folder / "MODEL_CARD.md").is_file()
+    assert done.folder.name in page.with_name("TRANSPARENCY.md.new").read_text(encoding="utf-8")
+    card = done.folder / "MODEL_CARD.md"
+    assert card.is_file()
+    # What nobody has touched is written anew, here after an older version of the software had written it.
+    card.write_text("an older card", encoding="utf-8")
+    listed = done.folder / "written.json"
+    old = json.loads(listed.read_text(encoding="utf-8")) | {"MODEL_CARD.md": file_sha256(card)}
+    listed.write_text(json.dumps(old), encoding="utf-8")
+    assert "MODEL_CARD.md" not in promote("1", store).kept
+    assert card.read_text(encoding="utf-8").startswith("# Model card")
 
 
 def test_a_worse_model_is_not_promoted_and_nothing_changes(

@@ -1,7 +1,8 @@
 """Keeps what each fold gave in a folder, so that a long training run goes on where it stopped.
 
-In and out: a folder with `for.json` (the data and settings it belongs to), `fold-0.npz`, … and the classifier fitted
-on all records under `all/`. Plain arrays and the classifier's own files; no pickle.
+In and out: a folder with `for.json` (the data and settings it belongs to), the scores in `fold-0.npz`, …, and two
+classifiers: the first fold's under `fold-0/` and the one fitted on all records under `all/`. Plain arrays and the
+classifiers' own files; no pickle.
 """
 
 from __future__ import annotations
@@ -67,17 +68,18 @@ class KeptFolds:
             np.savez(part, indicator_names=np.array(names, dtype=np.str_), **arrays)
         Path(part.name).replace(self.folder / f"fold-{number}.npz")
 
-    def classifier(self, kind: str) -> Classifier | None:
-        """The classifier fitted on all records, or None where it is not kept."""
-        folder = self.folder / "all"
+    def classifier(self, kind: str, name: str) -> Classifier | None:
+        """The classifier kept under a name, or None where there is none."""
+        folder = self.folder / name
         return classifier_class(kind).load(folder) if folder.is_dir() else None
 
-    def keep_classifier(self, classifier: Classifier) -> None:
-        """Write the classifier fitted on all records, whole or not at all."""
-        part = Path(tempfile.mkdtemp(dir=self.folder, prefix=".all-"))
+    def keep_classifier(self, classifier: Classifier, name: str) -> None:
+        """Write a classifier, whole or not at all."""
+        part = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{name}-"))
         try:
             classifier.save(part)
-            part.replace(self.folder / "all")
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            part.replace(self.folder / name)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise

@@ -47,7 +47,7 @@ class FoldScores:
         indicator_names: The indicators that classifier learnt, the columns of `scores.indicators`.
         first: What its cheap first stage says of them; None for a kind that has none.
         classifier: The classifier itself, for the first fold only, so that changed texts can be put to one that never
-            saw them; None for the others and for a fold that was found kept.
+            saw them; None for the others.
     """
 
     rows: NDArray[np.intp]
@@ -198,15 +198,16 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
     kept = job.kept
     with threadpool_limits(1 if _parallel(classifier) else None):
         if number == ALL:
-            found = kept.classifier(job.config.kind) if kept else None
+            found = kept.classifier(job.config.kind, "all") if kept else None
             if found is None:
                 found = classifier.fit(job.records, taxonomy, progress, job.histories)
                 if kept:
-                    kept.keep_classifier(found)
+                    kept.keep_classifier(found, "all")
             return found
         inside, outside = np.flatnonzero(job.fold != number), np.flatnonzero(job.fold == number)
         scored = kept.scores(number) if kept else None
-        fitted: Classifier | None = None
+        # Changed texts are put to the first fold's classifier, so that one is kept too.
+        fitted = kept.classifier(job.config.kind, "fold-0") if kept and scored and number == 0 else None
         if scored is None:
             unseen = {job.records[i].writer for i in outside.tolist()} - {None}
             histories = without_writers(job.histories, unseen)
@@ -215,6 +216,8 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
             first: Classifier | None = getattr(classifier, "first_stage", None)
             scored = classifier.predict(cases), first.predict(cases) if first else None, classifier.indicator_names
             if kept:
+                if number == 0:
+                    kept.keep_classifier(classifier, "fold-0")
                 kept.keep_scores(number, *scored)
     scores, first_scores, names = scored
     return FoldScores(outside, scores, names, first_scores, fitted if number == 0 else None)

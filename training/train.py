@@ -46,7 +46,7 @@ class TrainingResult:
         grouping: What the folds kept apart, in words.
         review: The review threshold with its recall and shortfall.
         first_fold: The model of fold 0, with the same calibration and cuts, which saw none of the records of that
-            fold; None where the fold was found kept.
+            fold; None where its scores were found kept without it.
     """
 
     model: ScreeningModel
