@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stalkscreen.classifiers import Scores
-from stalkscreen.classifiers.encoder import EncoderClassifier, case_samples, samples_of, watched_rows
+from stalkscreen.classifiers.encoder import EncoderClassifier, Sample, case_samples, samples_of, watched_rows
 from stalkscreen.classifiers.encoder_base import base_folder, known
 from stalkscreen.classifiers.encoder_runtime import Runtime
 from stalkscreen.classifiers.encoder_text import collate, encode, mark, plain
@@ -271,6 +271,10 @@ def test_a_run_that_stopped_goes_on_from_its_kept_folds(
         EncoderClassifier, "fit", lambda self, r, *a, **k: (fitted.append(len(r)), real(self, r, *a, **k))[1]
     )
     again = cross_fit(records, config(), fold, kept=KeptFolds(tmp_path / "folds", {"data": "a"}))
+    # The first fold's own classifier is kept: changed texts are put to one that never saw them.
+    cases = [Case.of_one(r) for r in records[:4]]
+    first = [run.folds[0].classifier for run in (whole, again)]
+    assert np.allclose(*(found.predict(cases).stalking for found in first if found is not None), atol=1e-3)
     assert fitted == [int((fold == 0).sum())]  # only the fold that was missing
     for before, after in zip(whole.folds, again.folds, strict=True):
         assert np.array_equal(before.scores.stalking, after.scores.stalking)
@@ -301,3 +305,42 @@ def test_training_an_encoder_gives_a_cascade_and_out_of_fold_answers_of_both_sta
     assert len(result.cross_validated) == len(records)
     assert {a.model.stage for a in result.cross_validated} <= {"linear", "encoder"}
     assert result.model.classifier.curves[0]["loss"] > 0
+
+
+# Pairs --------------------------------------------------------------------------------------------------------------
+
+
+def test_texts_of_a_pair_are_pushed_apart_or_together_by_their_kind() -> None:
+    import torch
+
+    from stalkscreen.classifiers.encoder_losses import _pair_loss
+
+    def sample(label: float, pair: str | None, invariant: bool) -> Sample:
+        empty = np.zeros(0)
+        case = Case.of_one(Incident(incident_id="a", narrative="A text."))
+        binary = np.full(9, np.nan)
+        binary[0] = label
+        return Sample(case, binary, np.nan, np.nan, empty, np.zeros((1, 1)), pair=pair, invariant=invariant)
+
+    samples = [
+        sample(1, "c", False),
+        sample(0, "c", False),
+        sample(1, "i", True),
+        sample(1, "i", True),
+        sample(0, None, False),
+    ]
+    right, wrong = torch.tensor([3.0, -3.0, 1.0, 1.0, 0.0]), torch.tensor([-3.0, 3.0, 1.0, 4.0, 0.0])
+    assert float(_pair_loss(right, samples)) < 0.01
+    assert float(_pair_loss(wrong, samples)) > 1
+    assert float(_pair_loss(wrong[4:], samples[4:])) == 0
+    # A pair that flips an indicator and not the judgement, or whose judgement is unknown, asks nothing of the judgement.
+    for other in (1.0, np.nan):
+        assert float(_pair_loss(wrong[:2], [samples[0], sample(other, "c", False)])) == 0
+
+
+def test_the_mates_of_a_pair_join_the_batch_once() -> None:
+    from stalkscreen.classifiers.encoder_training import _absent_mates
+
+    mates = {0: [5], 5: [0], 2: [7, 8], 7: [2, 8], 8: [2, 7]}
+    assert _absent_mates([0, 1, 2], mates) == [5, 7, 8]
+    assert _absent_mates([0, 5, 3], mates) == []

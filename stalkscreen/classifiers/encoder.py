@@ -65,6 +65,7 @@ class EncoderSettings(BaseModel):
         bfloat16: Compute in bfloat16 where the processor has it.
         watched_writers: Share of the writers left out of training to see when to stop; 0 for none.
         patience: Stop after this many epochs without a better average precision on the watched writers.
+        pair_weight: Weight of a contrast or invariance pair against a record; 0 takes their texts as any others.
         history_weight: Weight of a simulated case history against a record.
         linear_share: Share of the linear classifier in the mixed log-odds, 0 to 1.
         linear_share_indicators: The same for indicators and their evidence.
@@ -91,6 +92,7 @@ class EncoderSettings(BaseModel):
     bfloat16: bool = True
     watched_writers: float = Field(default=0.0, ge=0, lt=0.5)
     patience: int = Field(default=2, ge=1)
+    pair_weight: float = Field(default=4.0, ge=0)
     history_weight: float = Field(default=0.5, ge=0)
     linear_share: float = Field(default=0.6, ge=0, le=1)
     linear_share_indicators: float = Field(default=0.75, ge=0, le=1)
@@ -109,6 +111,8 @@ class Sample:
         indicators: `(k,)` 0, 1 or NaN.
         clauses: `(clauses, 2k + 1)` present, mentioned, against; 0, 1 or NaN, one row a clause of `text.clauses`.
         weight: Of its losses.
+        pair: Id of the contrast or invariance pair it belongs to.
+        invariant: Whether that is an invariance pair.
     """
 
     case: Case
@@ -118,6 +122,8 @@ class Sample:
     indicators: Floats
     clauses: Floats
     weight: float = 1.0
+    pair: str | None = None
+    invariant: bool = False
 
 
 class EncoderClassifier:
@@ -314,6 +320,8 @@ def samples_of(
             targets.indicators[i, columns],
             rows,
             weight,
+            r.pair_id,
+            r.pair_kind == "invariance",
         )
         for i, (r, rows) in enumerate(zip(records, np.split(table, ends), strict=True))
     ]

@@ -6,10 +6,10 @@ heads are learnt together; an unknown label is left out of the loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,16 +23,12 @@ from stalkscreen.classifiers.base import Progress
 from stalkscreen.classifiers.encoder import BINARY, EncoderSettings, Sample
 from stalkscreen.classifiers.encoder_graph import body_graph, quantised
 from stalkscreen.classifiers.encoder_heads import Heads
-from stalkscreen.classifiers.encoder_text import Batch, EncodedCase, collate, encode
+from stalkscreen.classifiers.encoder_losses import loss_of
+from stalkscreen.classifiers.encoder_text import Batch, collate, encode
 from stalkscreen.classifiers.encoder_wording import wording
 
-BINARY_WEIGHT = (1.0, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
-AVERAGED_SHARE = 0.25
-"""Share of the steps, the last ones, whose weights are averaged (Izmailov et al. 2018)."""
 WARM_UP_SHARE = 0.06
 """Share of the steps over which the learning rate rises."""
-FAMILY_WEIGHT, RELATIONSHIP_WEIGHT, INDICATOR_WEIGHT, CLAUSE_WEIGHT = 0.3, 0.15, 4.0, 8.0
-"""Weights of the losses. Those of indicators are averages over 26 mostly empty columns, hence the larger numbers."""
 
 
 class Network(nn.Module):
@@ -116,58 +112,6 @@ class Network(nn.Module):
         return torch.cat([case_logits[:, :others], indicators], 1), clause_logits
 
 
-def _masked(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Weighted cross-entropy of yes/no logits where the target is known; `(columns,)` means."""
-    known = ~torch.isnan(target)
-    value = torch.where(known, target, 0.0) * (1 - smoothing) + smoothing / 2
-    loss = functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
-    share = known * weight.unsqueeze(1)
-    return (loss * share).sum(0) / share.sum(0).clamp(min=1)
-
-
-def _class_loss(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float) -> Tensor:
-    known = ~torch.isnan(target)
-    if not known.any():
-        return logits.sum() * 0
-    each = functional.cross_entropy(logits[known], target[known].long(), label_smoothing=smoothing, reduction="none")
-    return (each * weight[known]).sum() / weight[known].sum().clamp(min=1e-6)
-
-
-def _loss(
-    network: Network,
-    samples: Sequence[Sample],
-    encoded: Sequence[EncodedCase],
-    batch: Batch,
-    sizes: tuple[int, int, int],
-    smoothing: float,
-) -> Tensor:
-    case_logits, clause_logits = network(batch)
-
-    def tensor(values: Any) -> Tensor:
-        return torch.tensor(np.array(values), dtype=torch.float32, device=case_logits.device)
-
-    weight = tensor([x.weight for x in samples])
-    binary, family, relationship, indicators = case_logits.split([len(BINARY), *sizes], dim=1)
-    losses = _masked(binary, tensor([x.binary for x in samples]), weight, smoothing)
-    total = (losses * tensor(BINARY_WEIGHT)).sum()
-    total = total + FAMILY_WEIGHT * _class_loss(family, tensor([x.family for x in samples]), weight, smoothing)
-    total = total + RELATIONSHIP_WEIGHT * _class_loss(
-        relationship, tensor([x.relationship for x in samples]), weight, smoothing
-    )
-    if network.indicators:
-        shown = _masked(indicators, tensor([x.indicators for x in samples]), weight)
-        total = total + INDICATOR_WEIGHT * shown.mean()
-    wanted = np.full(clause_logits.shape, np.nan)
-    at = 0
-    for sample, case in zip(samples, encoded, strict=True):
-        for i, row in enumerate(case.rows):
-            if row >= 0:
-                wanted[at + i] = sample.clauses[row]
-        at += max(1, len(case.pieces))
-    owner = torch.from_numpy(batch.owner).to(weight.device)
-    return total + CLAUSE_WEIGHT * _masked(clause_logits, tensor(wanted), weight[owner]).mean()
-
-
 def _batches(sizes: Sequence[int], most: int, random: Random) -> list[list[int]]:
     """Batches of at most `most` word pieces, of cases of like length, in random order."""
     order = sorted(range(len(sizes)), key=lambda i: sizes[i] * random.uniform(0.8, 1.25))
@@ -181,6 +125,20 @@ def _batches(sizes: Sequence[int], most: int, random: Random) -> list[list[int]]
         held += sizes[i]
     random.shuffle(batches)
     return batches
+
+
+def _mates(samples: Sequence[Sample]) -> dict[int, list[int]]:
+    """For each text of a pair, the rows of the others of that pair."""
+    members: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        if sample.pair is not None:
+            members.setdefault(sample.pair, []).append(row)
+    return {row: [other for other in rows if other != row] for rows in members.values() for row in rows}
+
+
+def _absent_mates(chosen: Sequence[int], mates: Mapping[int, Sequence[int]]) -> list[int]:
+    """Mates of the chosen rows that were not chosen: texts of a pair are compared in one batch."""
+    return sorted({mate for row in chosen for mate in mates.get(row, ())} - {*chosen})
 
 
 def train(
@@ -206,7 +164,7 @@ def train(
         progress: Called about ten times an epoch.
 
     Returns:
-        The network in evaluation mode, on the CPU, with the average of its late weights; and one entry an epoch.
+        The network in evaluation mode, on the CPU; and one entry an epoch.
     """
     # On every load it reports that the pooler is left out, as asked.
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -227,7 +185,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / warm) * max(0.02, 1 - max(0, step - warm) / max(1, steps - warm))
     )
-    average = torch.optim.swa_utils.AveragedModel(network)
+    mates = _mates(samples) if settings.pair_weight else {}
     curves: list[dict[str, float]] = []
     done, best, since = 0, -1.0, 0
     for epoch in range(settings.epochs):
@@ -236,24 +194,18 @@ def train(
         encoded = encode([s.case for s in samples], tokenizer, rewordings)
         batches = _batches([c.tokens for c in encoded], settings.batch_pieces, random)
         held = 0.0
-        for number, chosen in enumerate(batches, start=1):
+        for number, alike in enumerate(batches, start=1):
+            chosen = [*alike, *_absent_mates(alike, mates)]
             batch = collate([encoded[i] for i in chosen], settings.window, *marks)
-            loss = _loss(
-                network,
-                [samples[i] for i in chosen],
-                [encoded[i] for i in chosen],
-                batch,
-                sizes,
-                settings.label_smoothing,
-            )
+            learnt, read = [samples[i] for i in chosen], [encoded[i] for i in chosen]
+            case_logits, clause_logits = network(batch)
+            loss = loss_of(case_logits, clause_logits, learnt, read, batch, sizes, settings)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             done += 1
-            if done > steps * (1 - AVERAGED_SHARE):
-                average.update_parameters(network)
             held += float(loss.detach())
             if number % max(1, per_epoch // 10) == 0:
                 progress(f"epoch {epoch + 1} of {settings.epochs}, loss {held / number:.3f}", min(done, steps), steps)
@@ -265,8 +217,7 @@ def train(
             best, since = (score, 0) if score > best else (best, since + 1)
             if since >= settings.patience:
                 break
-    result = cast(Network, average.module) if int(average.n_averaged) else network
-    return result.eval().cpu(), curves
+    return network.eval().cpu(), curves
 
 
 @torch.no_grad()
