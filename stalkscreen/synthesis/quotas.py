@@ -241,9 +241,9 @@ def _labels(table: pd.DataFrame) -> list[Check]:
             LABELS,
             "stalking texts without an overtly criminal act",
             float(innocent.mean()),
-            0.50,
+            0.60,
             None,
-            "stands for 0.6 asked with each act innocent alone: counts any threat, violence, weapon, damage, entry, "
+            "0.6 asked where each act looks innocent alone: counts any threat, violence, weapon, damage, entry, "
             "tracker or sexual act, in the past too",
         ),
     ]
