@@ -19,11 +19,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import recall_at_false_flag
+from stalkscreen.run_figures import SCORES
 from stalkscreen.schema import Assessment, LabelledIncident
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-SCORES = "cv_scores.csv"
-"""File of out-of-fold scores beside a model: `incident_id`, `stalking` (0 or 1), `probability`. No text."""
 
 
 class Gate(BaseModel):
@@ -242,7 +241,7 @@ def _released_result(
 
 def _against_released(scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate) -> GateResult:
     if released is None:
-        return _released_result("not_applicable", "No model is released yet; there is nothing to compare with.", rule)
+        return _released_result("not_applicable", "No other model is released; there is nothing to compare with.", rule)
     found = compare_with_released(scores, released, rule)
     if found is None:
         few = f"The released model scored too few of these records out of fold (at least {rule.min_common} are needed)."

@@ -42,7 +42,7 @@ class Perturbation:
 
     Attributes:
         name: Stable name in `metrics.json`.
-        kind: `negation`, `other_person`, `hypothetical`, `swap`, `noise`, `padding` or `cut_off`.
+        kind: `negation`, `other_person`, `hypothetical`, `swap`, `noise`, `padding`, `dates` or `cut_off`.
         title: What is done, as the report says it.
         change: The function that does it.
         keeps_meaning: True when nothing was lost, so that every changed flag is a failure; False when a
@@ -125,6 +125,27 @@ def _cut_off(text: str, rng: np.random.Generator) -> str:
     words = list(re.finditer(r"\S+", text))
     keep = max(1, round(len(words) * KEPT_SHARE))
     return text[: words[keep - 1].end()]
+
+
+_MONTH = r"(?:January|February|March|April|May|June|July|August|September|October|November|December)(?:,? (?:\d{4}|last year))?"
+_VAGUE = (
+    (rf"\b(?:(?i:on) )?(?:[A-Z][a-z]+day,? )?(?:the )?\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b", "the other day"),
+    (rf"\b(?i:since) (?:early |late |mid-?|last |about )?{_MONTH}\b", "for some time"),
+    (rf"\b(?:(?i:back) )?(?i:in) (?:early |late |mid-?|last )?{_MONTH}\b", "a while ago"),
+    (rf"\b(?i:last|this) {_MONTH}\b", "a while ago"),
+    (rf"\b(?i:until|till) (?:early |late |mid-?|last )?{_MONTH}\b", "until lately"),
+)
+"""Ways to name a month, the longest first, and what stands for each when it is left open."""
+
+
+def _without_months(text: str, rng: np.random.Generator) -> str:
+    for pattern, vague in _VAGUE:
+
+        def replaced(match: re.Match[str], vague: str = vague) -> str:
+            return vague.capitalize() if match.group()[0].isupper() else vague
+
+        text = re.sub(pattern, replaced, text)
+    return text
 
 
 def _any_of(words: Sequence[str]) -> str:
@@ -240,6 +261,8 @@ PERTURBATIONS: tuple[Perturbation, ...] = (
     Perturbation(
         "irrelevant", "padding", "Everyday sentences put before, within and after", _interrupted, adds="irrelevant"
     ),
+    Perturbation("months", "dates", "Months and dates by vague times", _without_months),
+    Perturbation("dated", "dates", "A sentence with a month in it added", _adding("dated"), adds="dated"),
     Perturbation("cut_off", "cut_off", "Cut off after seven tenths of the words", _cut_off, keeps_meaning=False),
 )
 """Every perturbation, in the order of the report."""

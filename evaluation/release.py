@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.gates import SCORES, GateResult, Gates, read_scores, run_gates
+from evaluation.gates import GateResult, Gates, read_scores, run_gates
 from evaluation.model_card import gate_count, model_card
 from evaluation.transparency import as_markdown, transparency_record
 from stalkscreen import tracking
@@ -23,6 +23,7 @@ from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import GateFailedError, ModelFormatError
 from stalkscreen.model_format import file_sha256, folder_digest, read_info
 from stalkscreen.references import RELEASED, released_folder
+from stalkscreen.run_figures import SCORES
 
 WRITTEN = "written.json"
 """sha256 of each text as `promote` wrote it, by file name: shows which ones somebody has changed since."""
@@ -36,8 +37,8 @@ class Promotion:
         folder: The released folder.
         gates: Outcome of every gate.
         fields_to_fill: Fields of the transparency record that only people can fill.
-        kept: Files that somebody had changed since they were written: they stay, and what would have been written lies
-            beside each as `<name>.new`.
+        kept: Files that somebody may have changed since they were written: they stay, and what would have been written
+            lies beside each as `<name>.new`.
     """
 
     folder: Path
@@ -50,7 +51,10 @@ class Promotion:
         return (
             f"{gate_count(self.gates)}\nReleased: {self.folder}\n"
             f"To do: {self.fields_to_fill} fields of {self.folder / 'TRANSPARENCY.md'} are for the force to fill."
-            + "".join(f"\nKept as somebody changed it: {name}; today's text is in {name}.new." for name in self.kept)
+            + "".join(
+                f"\nKept, since somebody may have changed it: {name}. Today's text is beside it in {name}.new."
+                for name in self.kept
+            )
         )
 
 
@@ -121,17 +125,28 @@ def promote(version: str, settings: Settings) -> Promotion:
 
 
 def _write(texts: Mapping[str, str], folder: Path) -> list[str]:
-    """Write the texts; answers with the names of those that somebody changed since, which stay as they are."""
+    """Write the texts; answers with the names of those that somebody may have changed since, which stay as they are.
+
+    For each of these today's text lies beside it as `<name>.new`, unless somebody has changed that as well.
+    """
     listed = folder / WRITTEN
     known = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else {}
+
+    def ours(path: Path, text: str) -> bool:
+        same = path.is_file() and path.read_text(encoding="utf-8") == text
+        return same or not path.exists() or file_sha256(path) == known.get(path.name)
+
     kept = []
     for name, text in texts.items():
-        path = folder / name
-        if path.exists() and file_sha256(path) != known.get(name):
+        path, beside = folder / name, folder / f"{name}.new"
+        mine = ours(path, text)
+        if not mine:
             kept.append(name)
-            write_text(path.with_name(f"{name}.new"), text)
-            continue
-        write_text(path, text)
-        known[name] = file_sha256(path)
+        elif ours(beside, text):
+            beside.unlink(missing_ok=True)
+        target = path if mine else beside
+        if ours(target, text):
+            write_text(target, text)
+            known[target.name] = file_sha256(target)
     write_text(listed, json.dumps(known, indent=1) + "\n")
     return kept

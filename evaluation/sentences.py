@@ -218,7 +218,7 @@ def comparison(row: Json) -> str:
         if d["value"] is None:
             return NONE
         if d["low"] is None or d["high"] is None:
-            return f"{points(d['value'])} points (too few cases for an interval)"
+            return f"{points(d['value'])} points (no interval: too few cases, or they hardly differ)"
         sure = d["low"] > 0 or d["high"] < 0
         return f"{points(d['value'])} points ({points(d['low'])} to {points(d['high'])}): " + (
             (more if d["value"] > 0 else fewer) if sure else "within chance"

@@ -94,7 +94,7 @@ class Resamples:
 def ends(samples: Floats) -> tuple[float | None, float | None]:
     """The middle 95% of resampled figures, NaN left out.
 
-    None twice when fewer than a fifth could be measured, or when all draws agree, as those of a perfect score do: an
+    None twice when fewer than a fifth could be measured, or when that middle is one number, as for a perfect score: an
     interval of no width would claim to be sure.
     """
     measured = samples[~np.isnan(samples)]

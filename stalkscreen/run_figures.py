@@ -6,11 +6,13 @@ Output: flat figures and SVG text. Nothing here knows MLflow, and no narrative i
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from stalkscreen.metrics import Rate, rate
+from stalkscreen.metrics import Rate, rate, recall_by_false_flag
 
 FALSE_FLAGS = 0.05
 """Share of what is not stalking that may be flagged where recall is read off: the loosest specificity, 95%, that the
@@ -19,30 +21,43 @@ domain facts, section 6, plan for. The same share as in the report's paired comp
 RECALL_AT = "recall_at_5pct"
 """Name of that recall in lists and runs."""
 
+SCORES = "cv_scores.csv"
+"""Out-of-fold scores beside `metrics.json`: `incident_id`, `stalking` (0 or 1), `probability`. No text."""
+
 LEFT_OUT = ("recorded_offence", "writer")
 """Slices that give no names to figures: their values are a force's own words, or people."""
 
 _CHART = re.compile(r'<div class="chart" id="([\w-]+)-chart"[^>]*>\s*(<svg.*?</svg>)\s*</div>', re.DOTALL)
 
 
-def recall_at_few_false_flags(metrics: Mapping[str, Any]) -> Rate:
-    """Highest recall with at most `FALSE_FLAGS` of what is not stalking flagged, from a `metrics.json`.
+def recall_at_few_false_flags(metrics: Mapping[str, Any], scores: Path | None = None) -> Rate:
+    """Highest recall with at most `FALSE_FLAGS` of what is not stalking flagged.
 
-    Unmeasured where a class is missing, and in figures written before this one was kept.
+    Args:
+        metrics: A `metrics.json`.
+        scores: `SCORES` of the same records, for figures written before this one was kept.
+
+    Returns:
+        Records found of all that is stalking; unmeasured where a class is missing or nothing is kept to measure it on.
     """
-    for row in metrics.get("ranking", {}).get("recall_at", ()):
+    kept = metrics.get("ranking", {}).get("recall_at")
+    if kept is None and scores is not None and scores.is_file():
+        with scores.open(encoding="utf-8", newline="") as stream:
+            rows = [(int(row["stalking"]), float(row["probability"])) for row in csv.DictReader(stream)]
+        kept = recall_by_false_flag([row[0] for row in rows], [row[1] for row in rows])
+    for row in kept or ():
         if row["false_flag"] == FALSE_FLAGS:
             return rate(row["recall"]["n"], row["recall"]["of"])
     return rate(0, 0)
 
 
-def evaluation_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+def evaluation_figures(metrics: Mapping[str, Any], scores: Path | None = None) -> dict[str, float]:
     """Figures of one evaluation by name, those not measured left out.
 
     `recall_at_5pct`, and for each part of each slice `slice.<slice>.<part>.recall`, `.false_flag`, and `.stalking`, the
     records that recall is of. Names of parts hold lower-case letters, digits and underscores only.
     """
-    found: dict[str, float | None] = {RECALL_AT: recall_at_few_false_flags(metrics).value}
+    found: dict[str, float | None] = {RECALL_AT: recall_at_few_false_flags(metrics, scores).value}
     for division in metrics["slices"]:
         if division["slice"] in LEFT_OUT:
             continue

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from stalkscreen.config import CHECKOUT, DEFAULT_LIVE_PREVALENCE, Settings
 from stalkscreen.errors import UnknownNameError
 from stalkscreen.model import ScreeningModel
-from stalkscreen.run_figures import RECALL_AT, charts, evaluation_figures
+from stalkscreen.run_figures import RECALL_AT, SCORES, charts, evaluation_figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -277,7 +277,7 @@ def _found_in(folder: Path, prefix: str = "") -> dict[str, float]:
     found: dict[str, float] = {}
     for path in sorted(folder.glob("*metrics.json")):
         own = path.name.removesuffix("metrics.json")
-        figures = evaluation_figures(json.loads(path.read_text(encoding="utf-8")))
+        figures = evaluation_figures(json.loads(path.read_text(encoding="utf-8")), None if own else folder / SCORES)
         before = f"{own.rstrip('_-')}." if own else ""
         for name, value in figures.items():
             found[f"{before}{'' if name.startswith('slice.') else prefix}{name}"] = value

@@ -22,6 +22,7 @@ from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.progress import stages
 from stalkscreen.references import load_model, resolve
+from stalkscreen.run_figures import SCORES
 from stalkscreen.schema import Case
 from stalkscreen.trained_on import Seen, count_seen
 
@@ -151,10 +152,11 @@ def train_and_register(
     from evaluation.behaviour import behaviour_tests
     from evaluation.earliness import earliness
     from evaluation.evaluate import ThresholdInfo, evaluate, write
-    from evaluation.gates import SCORES, Gates, read_scores, run_gates, summary, write_scores
+    from evaluation.gates import Gates, read_scores, run_gates, summary, write_scores
     from stalkscreen import tracking
     from training import splits
     from training.kept_folds import KeptFolds
+    from training.out_of_fold import settings_of
     from training.train import fit
 
     config = TrainConfig.read(config_path)
@@ -162,11 +164,17 @@ def train_and_register(
     learnt = read_labels(histories, columns) if histories else None
     held_out = read_labels(holdout, columns) if holdout else None
     if held_out is not None:
-        splits.check_holdout(labelled.records, held_out.records, config.validation.near_duplicate)
+        splits.check_holdout(
+            [*labelled.records, *(learnt.records if learnt else ())], held_out.records, config.validation.near_duplicate
+        )
     files = [*labelled.files, *(dict(f) | {"used_as": "histories"} for f in (learnt.files if learnt else ()))]
     kept = None
     if keep_folds is not None:
-        made_of = {"files": [f["sha256"] for f in files], "config": config.model_dump(mode="json")}
+        made_of = {
+            "files": [f["sha256"] for f in files],
+            "config": config.model_dump(mode="json"),
+            "settings": settings_of(config),
+        }
         kept = KeptFolds(keep_folds, made_of)
     result = fit(
         labelled.records,

@@ -53,6 +53,15 @@ def test_cases_are_ranked_by_their_incidents_together() -> None:
     assert found["no_incident_stalking_by_itself"]["cases"] == 5
 
 
+def test_cases_too_few_for_an_interval_are_shown_without_one() -> None:
+    from evaluation.sentences import ranged
+
+    found = case_ranking([r for n in range(6) for r in case(n, stalking=n < 3)], Counting())
+    assert found is not None
+    assert found["all"]["together"]["low"] is None
+    assert ranged(found["all"]["together"], 3) == "1.000"
+
+
 def test_one_kind_of_case_only_is_not_measured() -> None:
     assert case_ranking(case(1, stalking=True), Counting()) is None
     assert case_ranking([r.model_copy(update={"case_stalking": None}) for r in case(1, True)], Counting()) is None

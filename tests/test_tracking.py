@@ -52,7 +52,14 @@ def data(records: list[LabelledIncident], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def trained(store: Settings, data: Path, config: Path) -> Trained:
-    return train_and_register([data], config, store)
+    held_out = data.with_name("held_out.jsonl")
+    texts = ("He writes to her from new accounts since she blocked him.", "A parcel was taken from the step at noon.")
+    made = [
+        LabelledIncident(incident_id=f"h{i}", narrative=f"{texts[i % 2]} Entry {i}.", stalking=i % 2 == 0)
+        for i in range(24)
+    ]
+    write_labelled(made, held_out)
+    return train_and_register([data], config, store, holdout=[held_out])
 
 
 def test_a_run_is_registered_as_candidate_with_its_figures(trained: Trained, store: Settings) -> None:
@@ -132,7 +139,16 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     done = promote("1", store)
     assert released_folder(store) == done.folder
     assert done.folder.name.startswith("linear-")
-    assert (done.folder / "MODEL_CARD.md").read_text(encoding="utf-8").startswith("# Model card")
+    card = done.folder / "MODEL_CARD.md"
+    assert card.read_text(encoding="utf-8").startswith("# Model card")
+    # The set kept out of training, in figures, card and record.
+    (other,) = trained.metrics["other_sets"]
+    assert (other["name"], other["rows"]) == ("held_out.jsonl", 24)
+    assert {row["figure"] for row in other["figures"]} >= {"Ranking (AUC)", "Recall at the review threshold"}
+    assert "How it did elsewhere: held_out.jsonl\n\n24 records it was not trained on." in card.read_text(
+        encoding="utf-8"
+    )
+    assert "held_out.jsonl: Ranking (AUC)" in (done.folder / "TRANSPARENCY.md").read_text(encoding="utf-8")
     record = json.loads((done.folder / "transparency.json").read_text(encoding="utf-8"))
     assert record["model"]["folder"] == done.folder.name
     assert record["fields_to_fill"] == done.fields_to_fill > 0
@@ -149,7 +165,6 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     assert "TRANSPARENCY.md.new" in str(again)
     assert page.read_text(encoding="utf-8") == "filled in"
     assert done.folder.name in page.with_name("TRANSPARENCY.md.new").read_text(encoding="utf-8")
-    card = done.folder / "MODEL_CARD.md"
     assert card.is_file()
     # What nobody has touched is written anew, here after an older version of the software had written it.
     card.write_text("an older card", encoding="utf-8")
@@ -158,6 +173,18 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     listed.write_text(json.dumps(old), encoding="utf-8")
     assert "MODEL_CARD.md" not in promote("1", store).kept
     assert card.read_text(encoding="utf-8").startswith("# Model card")
+    # The text beside what was changed may be filled in and put in its place: neither is lost.
+    beside = page.with_name("TRANSPARENCY.md.new")
+    beside.write_text("filled in too", encoding="utf-8")
+    assert promote("1", store).kept == ["TRANSPARENCY.md"]
+    assert beside.read_text(encoding="utf-8") == "filled in too"
+    # A folder from before hashes were kept: what is as today's text counts as untouched, all else as somebody's.
+    listed.unlink()
+    page.unlink()
+    card.write_text("an older card", encoding="utf-8")
+    assert promote("1", store).kept == ["MODEL_CARD.md"]
+    card.with_name("MODEL_CARD.md.new").replace(card)
+    assert promote("1", store).kept == []
 
 
 def test_a_worse_model_is_not_promoted_and_nothing_changes(

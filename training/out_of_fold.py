@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,6 +165,12 @@ def new_classifier(config: TrainConfig) -> Classifier:
         raise ConfigError(f"[{config.kind}] in the config is wrong: {error}", field=config.kind) from error
 
 
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """All settings of the config's classifier, those left to their defaults too; none for a kind that keeps none."""
+    settings = getattr(new_classifier(config), "settings", None)
+    return settings.model_dump(mode="json") if settings is not None else dict(config.classifier)
+
+
 def workers_from(env: Mapping[str, str]) -> int | None:
     """The value of `STALKSCREEN_WORKERS`, None where it is not set.
 
@@ -208,7 +215,7 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
         scored = kept.scores(number) if kept else None
         # Changed texts are put to the first fold's classifier, so that one is kept too.
         fitted = kept.classifier(job.config.kind, "fold-0") if kept and scored and number == 0 else None
-        if scored is None:
+        if scored is None or (kept and number == 0 and fitted is None):
             unseen = {job.records[i].writer for i in outside.tolist()} - {None}
             histories = without_writers(job.histories, unseen)
             fitted = classifier.fit([job.records[i] for i in inside.tolist()], taxonomy, progress, histories)

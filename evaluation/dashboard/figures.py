@@ -101,7 +101,8 @@ def compared(first: Evaluation, second: Evaluation, state: State) -> list[Json]:
     at: dict[str, Json] = {}
     if paired is not None:
         found = paired.differences
-        at["recall_at"] = found.recall_at_false_flag.to_json_dict()
+        if one["recall_at"]["value"] is not None and two["recall_at"]["value"] is not None:
+            at["recall_at"] = found.recall_at_false_flag.to_json_dict()
         at["average_precision"] = found.average_precision.to_json_dict()
         # Scores are kept to six decimals, and one may lie so near to a threshold that it changes sides.
         if paired.flagged == tuple((found_["recall"]["n"], found_["falsely_flagged"]["n"]) for found_ in (one, two)):
@@ -119,7 +120,7 @@ def compared(first: Evaluation, second: Evaluation, state: State) -> list[Json]:
                 "second": two[key],
                 "difference": at.get(key, separate),
                 "how": PAIRED.format(paired.differences.rows)
-                if paired and key in at
+                if paired and key in at and at[key]["low"] is not None
                 else SEPARATE
                 if separate["low"] is not None
                 else "",

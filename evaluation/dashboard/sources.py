@@ -16,11 +16,10 @@ from pathlib import Path
 
 from evaluation.columns import Json
 from evaluation.evaluate import FORMAT
-from evaluation.gates import SCORES
 from stalkscreen.config import Settings
 from stalkscreen.errors import UnknownNameError
 from stalkscreen.metrics import Rate
-from stalkscreen.run_figures import recall_at_few_false_flags
+from stalkscreen.run_figures import SCORES, recall_at_few_false_flags
 
 MOST = 500
 """Evaluations listed; more would not fit a page."""
@@ -182,7 +181,7 @@ class Catalogue:
                 place=place,
                 metrics=metrics,
                 scores=scores if scores in used else None,
-                recall_at=recall_at_few_false_flags(metrics),
+                recall_at=recall_at_few_false_flags(metrics, scores),
                 made=made or datetime.fromtimestamp(path.stat().st_mtime, UTC),
                 marked=report in used and _marked(report),
             )

@@ -61,7 +61,7 @@ class EncoderSettings(BaseModel):
         label_smoothing: Of the case-level yes/no and class heads.
         rewording: 0 to 1, how much the wording is varied in training (`encoder_wording`).
         window: Most word pieces in a window.
-        batch_pieces: Most word pieces in a training step.
+        batch_pieces: Most word pieces in a training step, before the mates of its pairs join it.
         bfloat16: Compute in bfloat16 where the processor has it.
         watched_writers: Share of the writers left out of training to see when to stop; 0 for none.
         patience: Stop after this many epochs without a better average precision on the watched writers.

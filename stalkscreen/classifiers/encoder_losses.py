@@ -18,7 +18,8 @@ BINARY_WEIGHT = (1.0, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
 FAMILY_WEIGHT, RELATIONSHIP_WEIGHT, INDICATOR_WEIGHT, CLAUSE_WEIGHT = 0.3, 0.15, 4.0, 8.0
 """Weights of the losses. Those of indicators are averages over 26 mostly empty columns, hence the larger numbers."""
 MARGIN, INVARIANCE_WEIGHT = 2.0, 0.1
-"""Log-odds that the texts of a contrast pair must lie apart; weight of the squared gap in an invariance pair."""
+"""Log-odds by which the texts of a contrast pair are pushed apart; weight of the squared gap in an invariance pair. The first
+values that were tried (docs/decisions/0008)."""
 
 
 def _masked(logits: Tensor, target: Tensor, weight: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -88,7 +89,9 @@ def loss_of(
 
 
 def _pair_loss(stalking: Tensor, samples: Sequence[Sample]) -> Tensor:
-    """Texts of a contrast pair must lie apart by the margin, those of an invariance pair together.
+    """Texts of a contrast pair are pushed apart by the margin, those of an invariance pair together.
+
+    A contrast pair whose texts have the same judgement, or an unknown one, asks nothing.
 
     Args:
         stalking: `(cases,)` logits.

@@ -1,4 +1,4 @@
-"""Fitting the encoder: the network in torch, its losses and its loop. Only `EncoderClassifier.fit` imports this.
+"""Fitting the encoder: the network in torch and its loop. Only `EncoderClassifier.fit` imports this.
 
 One pass over a case gives every clause its indicators and, by attention over the clauses, the case its judgement. All
 heads are learnt together; an unknown label is left out of the loss.
