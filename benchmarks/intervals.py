@@ -8,21 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stalkscreen.metrics import recall_at_false_flag
+from stalkscreen.metrics import FALSE_FLAG_SHARES, recall_at_false_flag
 from stalkscreen.resampling import paired_differences, ranking
 
 Floats = NDArray[np.float64]
-FALSE_FLAGS = (0.01, 0.05, 0.10)
-"""Shares of not-stalking that may be flagged, for the recall columns."""
-
 RESAMPLES = 2000
 """Draws behind an interval of a difference; four times what a report uses, since the claim rests on it."""
 
 
 def figures(stalking: NDArray[np.int64], scores: Floats, group: NDArray[np.intp]) -> dict[str, Any]:
-    """AUC and average precision with intervals, and recall with its count at each of `FALSE_FLAGS`."""
+    """AUC and average precision with intervals, and recall with its count at each of `FALSE_FLAG_SHARES`."""
     found: dict[str, Any] = {k: v.to_json_dict() for k, v in ranking(stalking, scores, group).items()}
-    for share in FALSE_FLAGS:
+    for share in FALSE_FLAG_SHARES:
         _, recall = recall_at_false_flag(stalking, scores, share)
         found[f"recall_at_{share:.2f}"] = recall.to_json_dict()
     return found
