@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stalkscreen.metrics import FALSE_FLAG_SHARES, recall_at_false_flag
+from stalkscreen.metrics import recall_by_false_flag
 from stalkscreen.resampling import paired_differences, ranking
 
 Floats = NDArray[np.float64]
@@ -19,10 +19,8 @@ RESAMPLES = 2000
 def figures(stalking: NDArray[np.int64], scores: Floats, group: NDArray[np.intp]) -> dict[str, Any]:
     """AUC and average precision with intervals, and recall with its count at each of `FALSE_FLAG_SHARES`."""
     found: dict[str, Any] = {k: v.to_json_dict() for k, v in ranking(stalking, scores, group).items()}
-    for share in FALSE_FLAG_SHARES:
-        _, recall = recall_at_false_flag(stalking, scores, share)
-        found[f"recall_at_{share:.2f}"] = recall.to_json_dict()
-    return found
+    at = recall_by_false_flag(stalking, scores)
+    return found | {f"recall_at_{row['false_flag']:.2f}": row["recall"] for row in at}
 
 
 def differences(

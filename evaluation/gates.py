@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import recall_at_false_flag
-from stalkscreen.run_figures import SCORES
+from stalkscreen.run_figures import SCORES, read_scores
 from stalkscreen.schema import Assessment, LabelledIncident
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -280,9 +280,3 @@ def write_scores(records: Sequence[LabelledIncident], assessments: Iterable[Asse
         writer.writerow(["incident_id", "stalking", "probability"])
         for record, assessment in zip(records, assessments, strict=True):
             writer.writerow([record.incident_id, int(record.stalking), f"{assessment.stalking.probability:.6f}"])
-
-
-def read_scores(path: Path) -> dict[str, tuple[int, float]]:
-    """Read what `write_scores` wrote: id to label and probability."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return {r["incident_id"]: (int(r["stalking"]), float(r["probability"])) for r in csv.DictReader(stream)}

@@ -26,6 +26,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     )
 
 
+def figure_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Figures of a release (`release_facts`) as a Markdown table, each with its counts and interval."""
+    return table(("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in rows])
+
+
 def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[GateResult]) -> str:
     """The card as Markdown.
 
@@ -62,13 +67,11 @@ def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[Gate
         ),
         "How it did": f"Cross-validated. {seen_sentence(dict(metrics['dataset']))}".strip()
         + "\n\n"
-        + table(
-            ("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in facts.performance(info, metrics)]
-        ),
+        + figure_table(facts.performance(info, metrics)),
         **{
             f"How it did elsewhere: {other['name']}": f"{other['rows']:,} records it was not trained on. {other['note']}".strip()
             + "\n\n"
-            + table(("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in other["figures"]])
+            + figure_table(other["figures"])
             for other in metrics.get("other_sets", ())
         },
         "Where it does worst": "Parts of the set against the rest, at the same threshold. With this many comparisons some "

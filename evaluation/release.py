@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.gates import GateResult, Gates, read_scores, run_gates
+from evaluation.gates import GateResult, Gates, run_gates
 from evaluation.model_card import gate_count, model_card
 from evaluation.transparency import as_markdown, transparency_record
 from stalkscreen import tracking
@@ -23,7 +23,7 @@ from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import GateFailedError, ModelFormatError
 from stalkscreen.model_format import file_sha256, folder_digest, read_info
 from stalkscreen.references import RELEASED, released_folder
-from stalkscreen.run_figures import SCORES
+from stalkscreen.run_figures import SCORES, read_scores
 
 WRITTEN = "written.json"
 """sha256 of each text as `promote` wrote it, by file name: shows which ones somebody has changed since."""
@@ -136,17 +136,21 @@ def _write(texts: Mapping[str, str], folder: Path) -> list[str]:
         same = path.is_file() and path.read_text(encoding="utf-8") == text
         return same or not path.exists() or file_sha256(path) == known.get(path.name)
 
+    def put(path: Path, text: str) -> None:
+        write_text(path, text)
+        known[path.name] = file_sha256(path)
+
     kept = []
     for name, text in texts.items():
         path, beside = folder / name, folder / f"{name}.new"
-        mine = ours(path, text)
-        if not mine:
+        beside_ours = ours(beside, text)
+        if ours(path, text):
+            put(path, text)
+            if beside_ours:
+                beside.unlink(missing_ok=True)
+        else:
             kept.append(name)
-        elif ours(beside, text):
-            beside.unlink(missing_ok=True)
-        target = path if mine else beside
-        if ours(target, text):
-            write_text(target, text)
-            known[target.name] = file_sha256(target)
+            if beside_ours:
+                put(beside, text)
     write_text(listed, json.dumps(known, indent=1) + "\n")
     return kept

@@ -6,7 +6,7 @@ numbers. Nothing is said that is not in one of the two; what was not measured is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stalkscreen.classifiers.encoder_base import known
@@ -55,16 +55,21 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
             for kind, r in (behaviour.get("by_kind") or {}).items()
         ),
     ]
+    return _rows(rows)
+
+
+def _rows(named: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[Json]:
+    """Each figure with its name and whatever it has of `value`, `n`, `of`, `low`, `high`; null for the rest."""
     return [
         {"figure": name, **{k: (found or {}).get(k) for k in ("value", "n", "of", "low", "high")}}
-        for name, found in rows
+        for name, found in named
     ]
 
 
 def other_set(metrics: Mapping[str, Any]) -> Json:
     """What a release keeps of a set it was not trained on: its name, what it is, its size and headline figures."""
     at, data = metrics["at_threshold"], metrics["dataset"]
-    rows: list[tuple[str, Mapping[str, Any]]] = [
+    rows = [
         ("Ranking (AUC)", metrics["ranking"]["auc"]),
         ("Average precision", metrics["ranking"]["average_precision"]),
         ("Recall at the review threshold", at["recall"]),
@@ -78,9 +83,7 @@ def other_set(metrics: Mapping[str, Any]) -> Json:
         "name": data["name"],
         "note": data["note"],
         "rows": data["rows"],
-        "figures": [
-            {"figure": name, **{k: found.get(k) for k in ("value", "n", "of", "low", "high")}} for name, found in rows
-        ],
+        "figures": _rows(rows),
     }
 
 

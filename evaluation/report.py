@@ -71,7 +71,8 @@ GAP_WORDS = {
 }
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates of the report and the dashboard, with the filters and words that both use."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -88,11 +89,15 @@ def _environment() -> Environment:
 def _script() -> tuple[Markup, str]:
     """The page's script, and the policy that lets it run and nothing else."""
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return Markup(script), (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+    return Markup(script), f"{content_policy(script)}; form-action 'none'"
+
+
+def content_policy(*scripts: str) -> str:
+    """A content security policy that lets these scripts run, by their hashes, and nothing else in."""
+    digests = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
     )
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src {digests}; img-src data:; base-uri 'none'"
 
 
 def _says(metrics: Json, explorer: Explorer | None, now: Json | None) -> Json:
@@ -251,7 +256,7 @@ def render_report(
     drawn = [_part(metrics, place, (texts or {}) if place == 1 else {}) for place, metrics in enumerate(parts, start=1)]
     script, policy = _script()
     return (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             parts=drawn,

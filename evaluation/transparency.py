@@ -16,7 +16,7 @@ from typing import Any
 from evaluation import release_facts as facts
 from evaluation.gates import GateResult
 from evaluation.limits import limits_now
-from evaluation.model_card import bullets, gate_count, table
+from evaluation.model_card import bullets, figure_table, gate_count, table
 from evaluation.seen import seen_sentence
 from stalkscreen.errors import ConfigError
 from stalkscreen.model_format import INTENDED_USE, PROHIBITED_USE, ModelInfo
@@ -172,5 +172,5 @@ def _shown(rows: Sequence[Any] | None) -> str:
     if isinstance(rows[0], str):
         return bullets(*rows)
     if "figure" in rows[0]:
-        return table(("figure", "value"), [(row["figure"], facts.rate_text(row)) for row in rows])
+        return figure_table(rows)
     return table(tuple(rows[0]), [tuple(row.values()) for row in rows])

@@ -30,6 +30,12 @@ LEFT_OUT = ("recorded_offence", "writer")
 _CHART = re.compile(r'<div class="chart" id="([\w-]+)-chart"[^>]*>\s*(<svg.*?</svg>)\s*</div>', re.DOTALL)
 
 
+def read_scores(path: Path) -> dict[str, tuple[int, float]]:
+    """Read a file of `SCORES`: incident id to label and probability."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {r["incident_id"]: (int(r["stalking"]), float(r["probability"])) for r in csv.DictReader(stream)}
+
+
 def recall_at_few_false_flags(metrics: Mapping[str, Any], scores: Path | None = None) -> Rate:
     """Highest recall with at most `FALSE_FLAGS` of what is not stalking flagged.
 
@@ -42,9 +48,8 @@ def recall_at_few_false_flags(metrics: Mapping[str, Any], scores: Path | None = 
     """
     kept = metrics.get("ranking", {}).get("recall_at")
     if kept is None and scores is not None and scores.is_file():
-        with scores.open(encoding="utf-8", newline="") as stream:
-            rows = [(int(row["stalking"]), float(row["probability"])) for row in csv.DictReader(stream)]
-        kept = recall_by_false_flag([row[0] for row in rows], [row[1] for row in rows])
+        rows = read_scores(scores).values()
+        kept = recall_by_false_flag([label for label, _ in rows], [probability for _, probability in rows])
     for row in kept or ():
         if row["false_flag"] == FALSE_FLAGS:
             return rate(row["recall"]["n"], row["recall"]["of"])

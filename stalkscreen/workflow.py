@@ -22,7 +22,7 @@ from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.progress import stages
 from stalkscreen.references import load_model, resolve
-from stalkscreen.run_figures import SCORES
+from stalkscreen.run_figures import SCORES, read_scores
 from stalkscreen.schema import Case
 from stalkscreen.trained_on import Seen, count_seen
 
@@ -152,7 +152,8 @@ def train_and_register(
     from evaluation.behaviour import behaviour_tests
     from evaluation.earliness import earliness
     from evaluation.evaluate import ThresholdInfo, evaluate, write
-    from evaluation.gates import Gates, read_scores, run_gates, summary, write_scores
+    from evaluation.gates import Gates, run_gates, summary, write_scores
+    from evaluation.release_facts import other_set
     from stalkscreen import tracking
     from training import splits
     from training.kept_folds import KeptFolds
@@ -210,8 +211,6 @@ def train_and_register(
     logged = {f"cv.{key}": value for key, value in figures.items()}
     parts: list[Json] = []
     if held_out is not None:
-        from evaluation.release_facts import other_set
-
         part = _evaluate_set(model, held_out, holdout, settings)
         parts.append(part)
         metrics["other_sets"] = [other_set(part)]

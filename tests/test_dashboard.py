@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 import socket
 import threading
 import time
@@ -29,14 +27,13 @@ from evaluation.dashboard.pages import policy
 from evaluation.dashboard.sources import Catalogue
 from evaluation.dashboard.state import State, place_of
 from evaluation.explorer import Explorer
-from evaluation.gates import read_scores
 from stalkscreen import tracking
 from stalkscreen.cli import main
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
 from stalkscreen.errors import UnknownNameError
 from stalkscreen.metrics import difference_interval, rate, recall_at_false_flag, recall_by_false_flag
-from stalkscreen.run_figures import charts, evaluation_figures, recall_at_few_false_flags
+from stalkscreen.run_figures import charts, evaluation_figures, read_scores, recall_at_few_false_flags
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.workflow import Trained, train_and_register
 
@@ -368,28 +365,6 @@ def address(catalogue: Catalogue) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        if os.environ.get("CI"):
-            pytest.fail("CI needs chromium and chromedriver")
-        pytest.skip("no chromium here")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"):
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    made.set_page_load_timeout(300)
-    made.set_script_timeout(300)
-    yield made
-    made.quit()
 
 
 def settled(browser: Any, what: Callable[[], bool]) -> None:

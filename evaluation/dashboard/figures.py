@@ -18,9 +18,8 @@ from evaluation.columns import Json
 from evaluation.dashboard.sources import Evaluation
 from evaluation.dashboard.state import State, place_of
 from evaluation.explorer import Explorer
-from evaluation.gates import read_scores
 from stalkscreen.resampling import PairedDifferences, paired_differences
-from stalkscreen.run_figures import FALSE_FLAGS
+from stalkscreen.run_figures import FALSE_FLAGS, read_scores
 
 FIGURES = (
     ("recall_at", "Recall at 5% false flags", "rate", "more is better"),

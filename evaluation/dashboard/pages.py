@@ -5,11 +5,9 @@ Input: evaluations and a `State`. Output: HTML and SVG text. Text from data is e
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from functools import cache
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from evaluation import charts, sentences
@@ -26,7 +24,7 @@ from evaluation.dashboard.figures import (
 from evaluation.dashboard.sources import Catalogue, Evaluation
 from evaluation.dashboard.state import State
 from evaluation.explorer_words import words
-from evaluation.report import GAP_WORDS, TEMPLATES
+from evaluation.report import TEMPLATES, content_policy, page_environment
 
 SHARES = ("recall_at", "recall", "falsely_flagged", "precision")
 """Figures drawn side by side: those that are shares of records of the set."""
@@ -46,28 +44,14 @@ def _scripts() -> tuple[Markup, ...]:
 
 @cache
 def policy() -> str:
-    """The content security policy: that of the report, its own form, and the two scripts by their hashes."""
-    digests = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in _scripts()
-    )
-    return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src {digests}; img-src data:; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    )
+    """The content security policy: that of the report, for two scripts and with a form of its own."""
+    return f"{content_policy(*_scripts())}; form-action 'self'; frame-ancestors 'none'"
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    said = ("percent", "counted", "number", "a_day", "points", "ranged")
-    environment.filters.update({name: getattr(sentences, name) for name in said}, signed=signed)
-    environment.globals.update(gap_words=GAP_WORDS)
+    environment = page_environment()
+    environment.filters["signed"] = signed
     return environment
 
 

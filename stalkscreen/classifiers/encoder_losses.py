@@ -88,6 +88,15 @@ def loss_of(
     return total + CLAUSE_WEIGHT * _masked(clause_logits, tensor(wanted), weight[owner]).mean()
 
 
+def pairs_of(samples: Sequence[Sample]) -> list[list[int]]:
+    """Rows of the texts of each pair, in order."""
+    members: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        if sample.pair is not None:
+            members.setdefault(sample.pair, []).append(row)
+    return list(members.values())
+
+
 def _pair_loss(stalking: Tensor, samples: Sequence[Sample]) -> Tensor:
     """Texts of a contrast pair are pushed apart by the margin, those of an invariance pair together.
 
@@ -100,12 +109,8 @@ def _pair_loss(stalking: Tensor, samples: Sequence[Sample]) -> Tensor:
     Returns:
         The sum over the pairs of the batch as a share of its cases, so that a pair weighs as much as a case.
     """
-    members: dict[str, list[int]] = {}
-    for row, sample in enumerate(samples):
-        if sample.pair is not None:
-            members.setdefault(sample.pair, []).append(row)
     terms = []
-    for a, b in (couple for rows in members.values() for couple in combinations(rows, 2)):
+    for a, b in (couple for rows in pairs_of(samples) for couple in combinations(rows, 2)):
         gap = stalking[a] - stalking[b]
         labels = samples[a].binary[0], samples[b].binary[0]
         if samples[a].invariant:

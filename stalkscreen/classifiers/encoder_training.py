@@ -23,7 +23,7 @@ from stalkscreen.classifiers.base import Progress
 from stalkscreen.classifiers.encoder import BINARY, EncoderSettings, Sample
 from stalkscreen.classifiers.encoder_graph import body_graph, quantised
 from stalkscreen.classifiers.encoder_heads import Heads
-from stalkscreen.classifiers.encoder_losses import loss_of
+from stalkscreen.classifiers.encoder_losses import loss_of, pairs_of
 from stalkscreen.classifiers.encoder_text import Batch, collate, encode
 from stalkscreen.classifiers.encoder_wording import wording
 
@@ -129,11 +129,7 @@ def _batches(sizes: Sequence[int], most: int, random: Random) -> list[list[int]]
 
 def _mates(samples: Sequence[Sample]) -> dict[int, list[int]]:
     """For each text of a pair, the rows of the others of that pair."""
-    members: dict[str, list[int]] = {}
-    for row, sample in enumerate(samples):
-        if sample.pair is not None:
-            members.setdefault(sample.pair, []).append(row)
-    return {row: [other for other in rows if other != row] for rows in members.values() for row in rows}
+    return {row: [other for other in rows if other != row] for rows in pairs_of(samples) for row in rows}
 
 
 def _absent_mates(chosen: Sequence[int], mates: Mapping[int, Sequence[int]]) -> list[int]:

@@ -21,6 +21,7 @@ from stalkscreen.synthesis.second_labels import (
     all_labels,
     differences,
     value_of,
+    word,
 )
 
 GROUP = "Second labels and adjudication"
@@ -116,6 +117,9 @@ def adjudication_report(
     """How the differences were decided, and how far the decisions reach: tables for the datasheet."""
     first = first_labels(corpus, adjudications)
     sample = {row.incident_id for row in second}
+    twice = [r for r in corpus if r.incident_id in sample]
+    others = [r for r in corpus if r.incident_id not in sample]
+    before = [first[r.incident_id] for r in twice]
     by_label: dict[str, list[Adjudication]] = {}
     for row in adjudications:
         by_label.setdefault(row.label, []).append(row)
@@ -133,9 +137,6 @@ def adjudication_report(
         sides = Counter(0 if row.decision == row.corpus else 1 if row.decision == row.second else 2 for row in rows)
         shares = ["", "", ""]
         if label not in MANY_VALUED:
-            twice = [r for r in corpus if r.incident_id in sample]
-            others = [r for r in corpus if r.incident_id not in sample]
-            before = [first[r.incident_id] for r in twice]
             shares = [_share(group, label) for group in (before, twice, others)]
         lines.append(f"| {label} | {len(rows)} | {sides[0]} | {sides[1]} | {sides[2]} | {' | '.join(shares)} |")
     return "\n".join([*lines, "", *_moves(adjudications), "", _grounds(adjudications)])
@@ -148,19 +149,13 @@ def _share(records: Sequence[LabelledIncident], label: str) -> str:
 
 def _moves(adjudications: Sequence[Adjudication]) -> list[str]:
     moves = Counter(
-        (row.label, *(_shown(row.label, v) for v in (row.corpus, row.decision)))
+        (row.label, *(word(row.label, v) for v in (row.corpus, row.decision)))
         for row in adjudications
         if row.decision != row.corpus
     )
     lines = ["| most common changes | from | to | n |", "|---|---|---|---|"]
     ranked = sorted(moves.items(), key=lambda item: (-item[1], item[0]))
     return lines + [f"| {label} | {a} | {b} | {n} |" for (label, a, b), n in ranked[:MOVES_LISTED]]
-
-
-def _shown(label: str, value: Value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "unclear" if label == "tier" and value is None else str(value)
 
 
 def _grounds(adjudications: Sequence[Adjudication]) -> str:

@@ -29,12 +29,12 @@ from stalkscreen.synthesis.second_labels import (
     MANY_VALUED,
     SECOND_FILE,
     SecondLabels,
-    Value,
     all_labels,
     comparable,
     read_adjudications,
     read_second,
     value_of,
+    word,
 )
 
 CORPUS = Path("data/synthetic")
@@ -91,18 +91,12 @@ def compare(first: Mapping[str, LabelledIncident], second: Sequence[SecondLabels
     found = []
     for label in all_labels():
         pairs = [
-            (a.incident_id, _word(label, value_of(a, label)), _word(label, value_of(b, label)))
+            (a.incident_id, word(label, value_of(a, label)), word(label, value_of(b, label)))
             for a, b in both
             if comparable(label, a, b)
         ]
         found.append(_agreement(label, pairs, label not in MANY_VALUED))
     return [agreement for agreement in found if agreement.n]
-
-
-def _word(label: str, value: Value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "unclear" if label == "tier" and value is None else str(value)
 
 
 def _agreement(label: str, pairs: Sequence[Pair], yes_or_no: bool) -> Agreement:

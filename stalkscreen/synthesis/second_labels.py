@@ -111,6 +111,13 @@ def value_of(row: LabelledIncident | SecondLabels, label: str) -> Value:
     return value
 
 
+def word(label: str, value: Value) -> str:
+    """A value as the tables say it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unclear" if label == "tier" and value is None else str(value)
+
+
 def comparable(label: str, first: LabelledIncident, second: SecondLabels) -> bool:
     """Whether both have the label; a tier is compared where both say stalking."""
     if label == "tier":
