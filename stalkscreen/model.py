@@ -250,7 +250,9 @@ class ScreeningModel:
         calibrated = [float(stage.calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)]
         cuts = [stage.cuts.indicators.get(n, 0.5) for n in names]
         present = [p >= cut for p, cut in zip(calibrated, cuts, strict=True)]
-        evidence = [self._evidence(case, found, i) if here else [] for i, here in enumerate(present)]
+        evidence = [
+            self._evidence(case, found, i, stage.cuts.against) if here else [] for i, here in enumerate(present)
+        ]
         for i, name in enumerate(names):
             if present[i] and not evidence[i]:
                 present[i] = False
@@ -270,13 +272,13 @@ class ScreeningModel:
             for i, name in enumerate(names)
         ]
 
-    def _evidence(self, case: Case, found: Sequence[ScoredSpan], indicator: int) -> list[Span]:
-        """The strongest stretches, at most three, none of them less than half as strong as the first."""
-        ranked = sorted(found, key=lambda s: -s.indicators[indicator])
+    def _evidence(self, case: Case, found: Sequence[ScoredSpan], indicator: int, against: float) -> list[Span]:
+        """The strongest stretch and at most two more that are likelier than not; none that rather speaks against."""
+        told = [s for s in found if s.against < max(against, s.indicators[indicator])]
+        ranked = sorted(told, key=lambda s: -s.indicators[indicator])[:MAX_SPANS]
         if not ranked or ranked[0].indicators[indicator] <= 0:
             return []
-        least = ranked[0].indicators[indicator] / 2
-        kept = [s for s in ranked[:MAX_SPANS] if s.indicators[indicator] >= least]
+        kept = [ranked[0], *(s for s in ranked[1:] if s.indicators[indicator] >= 0.5)]
         return [self._span(case, s.start, s.end, s.incident) for s in kept]
 
     def _against(
