@@ -25,7 +25,7 @@ LIMITS = (
 """What the figures do not show: fixed, the same for every set."""
 
 SYNTHETIC_LIMIT = (
-    "These narratives were made up. Figures on them show that the method works on texts of this kind; they do not show "
+    "These narratives are synthetic. Figures on them show that the method works on texts of this kind; they do not show "
     "how it performs on police records. Their labels were made by machine too, those who wrote them knowing what was asked for."
 )
 SEEN_LIMIT = (

@@ -19,7 +19,7 @@ from stalkscreen.errors import StalkscreenError
 CORPUS = CHECKOUT / "data" / "synthetic" / "narratives.jsonl"
 PUBLIC = CHECKOUT / "data" / "public_cases" / "public_cases.jsonl"
 EXAMPLES = CHECKOUT / "data" / "examples" / "incidents.csv"
-CONFIG = CHECKOUT / "training" / "configs" / "linear.toml"
+CONFIG = CHECKOUT / "training" / "configs" / "demo.toml"
 OUT = CHECKOUT / "out" / "demo"
 SHOWN = 3
 

@@ -446,7 +446,7 @@ def test_the_figures_of_a_full_set_keep_their_schema() -> None:
 def test_a_synthetic_set_or_one_seen_in_training_says_so_first() -> None:
     found = figures([record(1, True)], [assessment(1, 0.9)], seen_in_training=True)["limits"]
     assert "used to train" in found[0]
-    assert "made up" in found[1]
+    assert "synthetic" in found[1]
 
 
 def test_the_table_of_thresholds_agrees_with_the_flags_at_the_review_threshold() -> None:

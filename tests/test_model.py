@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from stalkscreen.classifiers.base import ScoredSpan
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.model_format import FORMAT_VERSION, Platt
@@ -145,6 +147,28 @@ def test_a_threat_to_kill_is_also_a_threat(
     present = {i.name for i in answer.indicators if i.present}
     assert "threats_to_kill" in present
     assert present & {"threats_to_victim", "threats_to_others"}
+
+
+def test_quoted_are_the_strongest_stretch_and_others_likelier_than_not(
+    model: ScreeningModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stretch that rather speaks against its indicator is not quoted for it, however high it ranks."""
+    names = model.info.indicator_names
+    place = names.index("loitering")
+    texts = ("He was there. ", "He waited. ", "He did not wait. ", "She slept. ", "He stood about.")
+    narrative, strengths, against = "".join(texts), (0.8, 0.6, 0.9, 0.4, 0.5), (0.0, 0.55, 0.95, 0.0, 0.0)
+    case = Case((Incident(incident_id="A1", narrative=narrative),))
+    scores = model.classifier.predict([case])
+    scores.indicators[0, place] = 1.0
+    scores.spans[0][:] = [
+        ScoredSpan(
+            0, narrative.index(t), narrative.index(t) + len(t.strip()), np.eye(len(names))[place] * x, a, np.zeros(0)
+        )
+        for t, x, a in zip(texts, strengths, against, strict=True)
+    ]
+    monkeypatch.setattr(model.classifier, "predict", lambda cases: scores)
+    answer = {i.name: i for i in model.assess([case])[0].indicators}["loitering"]
+    assert [e.text for e in answer.evidence] == ["He was there.", "He waited.", "He stood about."]
 
 
 class TestFolder:

@@ -94,7 +94,7 @@ class EncoderSettings(BaseModel):
     patience: int = Field(default=2, ge=1)
     pair_weight: float = Field(default=4.0, ge=0)
     history_weight: float = Field(default=0.5, ge=0)
-    linear_share: float = Field(default=0.6, ge=0, le=1)
+    linear_share: float = Field(default=0.5, ge=0, le=1)
     linear_share_indicators: float = Field(default=0.75, ge=0, le=1)
     precision: Literal["float32", "int8"] = "float32"
 
