@@ -69,6 +69,10 @@ VIEW_STATE: dict[str, Any] = {
 """Runs whose folds kept writers apart, by recall at 5% false flags. What MLflow's own *Share* button would store."""
 
 
+TAKEN = "last_number_given_back"
+"""Tag of the registered model: MLflow counts deleted versions on, but does not list them."""
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluatedRun:
     """A finished run and the evaluations on it.
@@ -128,8 +132,23 @@ def _experiment(mlflow: Any, settings: Settings) -> str:
 
 def next_version(settings: Settings) -> str:
     """Version number that the next registered model will get."""
-    found = _mlflow(settings).MlflowClient().search_model_versions(f"name='{NAME}'")
-    return str(max((int(v.version) for v in found), default=0) + 1)
+    client = _mlflow(settings).MlflowClient()
+    given_back = [int(m.tags.get(TAKEN, 0)) for m in client.search_registered_models(f"name='{NAME}'")]
+    listed = [int(v.version) for v in client.search_model_versions(f"name='{NAME}'")]
+    return str(max(given_back + listed, default=0) + 1)
+
+
+def _give_back(client: Any, version_number: str, expected: str) -> None:
+    """Delete a version that got another number than its model was stamped with, and note that the number is gone.
+
+    Raises:
+        UnknownNameError: Always.
+    """
+    client.set_registered_model_tag(NAME, TAKEN, version_number)
+    client.delete_model_version(NAME, version_number)
+    raise UnknownNameError(
+        f"Another run registered a version meanwhile: this one got {version_number} and expected {expected}; run it again."
+    )
 
 
 def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -231,10 +250,7 @@ def record_run(
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             made = mlflow.register_model(logged.model_uri, NAME)
         if str(made.version) != info.version:
-            client.delete_model_version(NAME, made.version)
-            raise UnknownNameError(
-                f"Another run registered version {made.version} while this one expected {info.version}; run it again."
-            )
+            _give_back(client, str(made.version), info.version)
         client.set_registered_model_alias(NAME, "candidate", made.version)
         for key, value in _flat(metrics).items():
             client.set_model_version_tag(NAME, made.version, key, f"{value:.4f}")

@@ -226,3 +226,20 @@ def test_training_opens_no_outside_socket(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: refuse(socket.socket(), a))
     train_and_register([data], config, store)
     assert tried == []
+
+
+def test_after_a_number_was_taken_by_another_run_the_same_command_works(
+    tmp_path: Path, data: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.from_env(
+        {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
+            "STALKSCREEN_ARTIFACTS": str(tmp_path / "artifacts"),
+        }
+    )
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(tracking, "next_version", lambda settings: "7")
+        with pytest.raises(UnknownNameError, match="got 1 and expected 7; run it again"):
+            train_and_register([data], config, settings)
+    assert tracking.versions(settings) == []
+    assert train_and_register([data], config, settings).version == "2"
