@@ -58,23 +58,21 @@ def run(settings: Settings) -> int:
     )
     for result in results:
         click.echo(f"{result.status.replace('_', ' '):>14}  {result.name}: {result.sentence}")
+
     _say("3. Promote, where the gates pass and nothing better is released")
     # The quick linear model may fail a gate or lose to what is released: it then stays a candidate, and the demo goes on.
-    failed = [r.name for r in results if r.status == "fail" and r.name != "released"]
-    if failed and released is None:
-        click.echo(
-            f"Failed: {', '.join(failed)}. No model is released, so nothing can screen. Report: {report}", err=True
-        )
+    failed = ", ".join(r.name for r in results if r.status == "fail" and r.name != "released")
+    in_use = released.name if released else None
+    if failed and in_use is None:
+        click.echo(f"Failed: {failed}. No model is released, so nothing can screen. Report: {report}", err=True)
         return 1
-    if failed and released is not None:
-        click.echo(
-            f"Failed: {', '.join(failed)}. Version {trained.version} stays candidate; {released.name} stays in use."
-        )
+    if failed:
+        click.echo(f"Failed: {failed}. Version {trained.version} stays candidate; {in_use} stays in use.")
     elif is_better(trained.scores, released, gates):
         click.echo(f"Released: {promote(trained.version, settings).folder}")
     else:
         click.echo(
-            f"Version {trained.version} is no better than the released {released.name if released else '?'}: it stays "
+            f"Version {trained.version} is no better than the released {in_use}: it stays "
             f"candidate. `stalkscreen promote {trained.version}` would release it all the same."
         )
 

@@ -138,19 +138,6 @@ def next_version(settings: Settings) -> str:
     return str(max(given_back + listed, default=0) + 1)
 
 
-def _give_back(client: Any, version_number: str, expected: str) -> None:
-    """Delete a version that got another number than its model was stamped with, and note that the number is gone.
-
-    Raises:
-        UnknownNameError: Always.
-    """
-    client.set_registered_model_tag(NAME, TAKEN, version_number)
-    client.delete_model_version(NAME, version_number)
-    raise UnknownNameError(
-        f"Another run registered a version meanwhile: this one got {version_number} and expected {expected}; run it again."
-    )
-
-
 def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v}
 
@@ -250,7 +237,11 @@ def record_run(
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             made = mlflow.register_model(logged.model_uri, NAME)
         if str(made.version) != info.version:
-            _give_back(client, str(made.version), info.version)
+            client.set_registered_model_tag(NAME, TAKEN, str(made.version))
+            client.delete_model_version(NAME, made.version)
+            raise UnknownNameError(
+                f"A version number was taken meanwhile: this run got {made.version} and expected {info.version}; run it again."
+            )
         client.set_registered_model_alias(NAME, "candidate", made.version)
         for key, value in _flat(metrics).items():
             client.set_model_version_tag(NAME, made.version, key, f"{value:.4f}")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stalkscreen.config import Settings, TrainConfig
+from stalkscreen.classifiers.linear import LinearSettings
+from stalkscreen.config import CHECKOUT, Settings, TrainConfig
 from stalkscreen.errors import ConfigError, DataError, LeakageError
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.trained_on import short_hashes
@@ -150,3 +151,11 @@ class TestConfig:
     def test_a_live_prevalence_outside_its_range_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigError, match="between 0 and 1"):
             Settings.from_env({"STALKSCREEN_LIVE_PREVALENCE": text})
+
+
+def test_the_demo_trains_the_linear_model_as_it_is_but_for_its_folds() -> None:
+    kept, demo = (TrainConfig.read(CHECKOUT / "training" / "configs" / f"{name}.toml") for name in ("linear", "demo"))
+    assert LinearSettings(**demo.classifier) == LinearSettings(**kept.classifier)
+    same = {"classifier", "validation"}
+    assert demo.model_dump(exclude=same) == kept.model_dump(exclude=same)
+    assert demo.validation == kept.validation.model_copy(update={"folds": 3})
