@@ -90,9 +90,7 @@ def test_a_fifth_was_labelled_twice_and_every_difference_decided(corpus: Corpus)
     )
     assert len(written) == len(corpus.writers)
     assert len(twice) / len(corpus.records) > 0.2
-    # Of the last writers one text in ten so far, and none of w96: the datasheet says so.
-    assert min(again[w] / written[w] for w in written if w and w < "w88") > 0.15
-    assert {w for w in written if not again[w]} <= {"w96"}
+    assert min(again[w] / written[w] for w in written) > 0.15
     assert len(corpus.adjudications) > 1000
 
 
