@@ -18,6 +18,7 @@ import numpy as np
 from evaluation.columns import FEW, Columns, Json, title_of
 from stalkscreen.metrics import Bools, Rate, difference_interval, precision_at, share
 from stalkscreen.schema import LabelledIncident
+from stalkscreen.taxonomy import OVERT_INDICATORS
 
 MAX_VALUES = 15
 """Parts of a slice shown by name; rarer ones are added up under `OTHER`."""
@@ -36,6 +37,10 @@ ERA_NOTE = (
     "compared across these dates (docs/reference/domain-facts.md, section 2)."
 )
 PEOPLE_NOTE = "Known for synthetic records only, from the sheet the text was written to. Never an input of the model."
+OVERT_NOTE = (
+    "A threat, violence, weapon, sexual act, entry, damage or tracker. Where fewer of these are found the screen has "
+    "taken grave acts for a sign of something else (docs/decisions/0009)."
+)
 
 MAX_GAPS = 30
 """Largest gaps listed over all slices."""
@@ -99,6 +104,14 @@ def era(record: LabelledIncident) -> str | None:
     return ERAS[(day >= PRESUMPTION) + (day >= PRINCIPAL_CRIME)]
 
 
+def _overt(record: LabelledIncident) -> str | None:
+    return _yes_no(
+        None if record.indicators is None else not OVERT_INDICATORS.isdisjoint(record.indicators),
+        "an overtly criminal act",
+        "no overtly criminal act",
+    )
+
+
 def _length_band(record: LabelledIncident) -> str:
     words = len(record.narrative.split())
     return next((name for most, name in WORD_BANDS if words <= most), LONGEST_BAND)
@@ -115,6 +128,7 @@ SLICES: tuple[Slice, ...] = (
         _length_band,
         (*(name for _, name in WORD_BANDS), LONGEST_BAND),
     ),
+    Slice("overt_act", "An overtly criminal act told or not", _overt, note=OVERT_NOTE),
     Slice("victim_sex", "Sex of the victim", lambda r: _said_of(r, "victim", "sex"), note=PEOPLE_NOTE),
     Slice("suspect_sex", "Sex of the suspect", lambda r: _said_of(r, "suspect", "sex"), note=PEOPLE_NOTE),
     Slice("recorded_offence", "Recorded offence", lambda r: title_of(r.recorded_offence), compared=False),

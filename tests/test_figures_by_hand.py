@@ -21,7 +21,7 @@ from evaluation.error_list import errors_csv
 from evaluation.evaluate import DatasetInfo, ThresholdInfo, evaluate
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.schema import Case, LabelledIncident
-from stalkscreen.taxonomy import load_taxonomy
+from stalkscreen.taxonomy import OVERT_INDICATORS, load_taxonomy
 
 SCHEMA = Draft202012Validator(
     json.loads((Path(__file__).parents[1] / "evaluation" / "metrics.schema.json").read_text(encoding="utf-8"))
@@ -103,6 +103,13 @@ def test_every_headline_count_follows_from_the_file_of_errors(
         inside = {r.incident_id for r in noisy if r.domestic is (part["value"] == "domestic")}
         assert (part["recall"]["n"], part["recall"]["of"]) == (len(inside & stalking - missed), len(inside & stalking))
         assert part["false_flag"]["n"] == len(inside & false)
+
+    overt = {i for i, r in by_id.items() if {*(r.indicators or ())} & OVERT_INDICATORS}
+    told, untold = sorted(
+        next(s for s in found["slices"] if s["slice"] == "overt_act")["parts"], key=lambda p: p["value"]
+    )
+    for part, inside in ((told, overt), (untold, {*by_id} - overt)):
+        assert (part["recall"]["n"], part["recall"]["of"]) == (len(inside & stalking - missed), len(inside & stalking))
 
     for row in found["comparison"]:
         name = row["baseline"]

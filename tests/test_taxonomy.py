@@ -14,6 +14,7 @@ from stalkscreen.taxonomy import (
     FACTS,
     LABEL_VERSION,
     NEVER_SAID,
+    OVERT_INDICATORS,
     Consideration,
     FourAttribute,
     Indicator,
@@ -101,6 +102,7 @@ def all_examples() -> list[str]:
 
 def test_the_indicators_of_the_guide_come_first_and_in_its_order() -> None:
     assert TAXONOMY.indicator_names[: len(GUIDE_NAMES)] == GUIDE_NAMES
+    assert {*GUIDE_NAMES} >= OVERT_INDICATORS
 
 
 def test_orders_run_from_one_without_a_gap() -> None:

@@ -16,25 +16,13 @@ from scipy.stats import kstest, skew
 from sklearn.metrics import roc_auc_score
 
 from stalkscreen.synthesis.checking import FULL_SIZE, Check, scaled, worst
-from stalkscreen.taxonomy import load_taxonomy
+from stalkscreen.taxonomy import OVERT_INDICATORS, load_taxonomy
 
 SIZE, LENGTH, LABELS, EVERY = "Size and shares", "Length", "Labels", "Indicators and pairs"
 SHARE = (0.36, 0.48)
 LENGTH_AUC = (0.44, 0.56)
 OPEN_WORDS = re.compile(r"stalk|harass|obsess|fixat", re.IGNORECASE)
 LOOSE_WORDS = re.compile(r"stalk|obsess", re.IGNORECASE)
-OVERT = {
-    "threats_to_victim",
-    "threats_to_kill",
-    "threats_to_others",
-    "physical_violence",
-    "weapon",
-    "sexual_element",
-    "entry_to_home",
-    "property_damage",
-    "tracking_device",
-}
-"""Indicators that are alarming in a single act. A stalking text without any stands for one whose acts look innocent."""
 
 
 def quota_checks(table: pd.DataFrame, known_writers: Iterable[str]) -> list[Check]:
@@ -184,7 +172,7 @@ def _labels(table: pd.DataFrame) -> list[Check]:
     families = {name: int((table["family"] == name).sum()) for name in load_taxonomy().family_names}
     near = other[other["stratum"] == "near_miss"]
     quiet = ~hits["text"].str.contains(OPEN_WORDS)
-    innocent = hits["present"].map(lambda names: not names & OVERT)
+    innocent = hits["present"].map(lambda names: not names & OVERT_INDICATORS)
     mismatched = table["id"][table["stalking"] != (table["family"] == "stalking")]
     untiered = table["id"][table["tier"].notna() & ~table["stalking"]]
     return [

@@ -42,6 +42,21 @@ FACTS = frozenset(
 URGENT_INDICATOR = "urgent_indicator"
 """Atom that holds when any present indicator is marked `urgent`; worked out, never stated by a caller."""
 
+OVERT_INDICATORS = frozenset(
+    {
+        "threats_to_victim",
+        "threats_to_kill",
+        "threats_to_others",
+        "physical_violence",
+        "weapon",
+        "sexual_element",
+        "entry_to_home",
+        "property_damage",
+        "tracking_device",
+    }
+)
+"""Indicators that are alarming in a single act. A stalking text without any stands for one whose acts look innocent."""
+
 NEVER_SAID = re.compile(
     r"\b(arrest\w*|charg(?:e|es|ed|ing)|clos(?:e|es|ed|ing|ure)|no[- ]?crim\w+|false(?:ly)?[- ]+report\w*"
     r"|(?:in)?credib\w*|(?:un)?likel\w+|probab\w+)\b",
