@@ -160,7 +160,7 @@ def test_each_kind_of_damage_is_caught(corpus: Corpus) -> None:
     drama = damaged(first, narrative=first.narrative + " Rang 07700 900123.")
     assert not failing(evidence_checks([drama]))
 
-    unknown = quota_checks(as_frame([damaged(r, writer="w99") for r in corpus.records]), corpus.writers)
+    unknown = quota_checks(as_frame([damaged(r, writer="w00") for r in corpus.records]), corpus.writers)
     assert "writers not in writers.toml" in failing(unknown)
     late = [damaged(first, narrative="It began on 3 May 2025.", occurred_at=first.occurred_at.replace(year=2018))]  # type: ignore[union-attr]
     assert "dates in the text long after the record's own" in failing(date_checks(as_frame(late)))

@@ -158,4 +158,4 @@ def test_the_demo_trains_the_linear_model_as_it_is_but_for_its_folds() -> None:
     assert LinearSettings(**demo.classifier) == LinearSettings(**kept.classifier)
     same = {"classifier", "validation"}
     assert demo.model_dump(exclude=same) == kept.model_dump(exclude=same)
-    assert demo.validation == kept.validation.model_copy(update={"folds": 3})
+    assert demo.validation == kept.validation.model_copy(update={"folds": 2})
