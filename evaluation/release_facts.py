@@ -44,6 +44,7 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
         ("Recall there", at["recall"]),
         ("Precision there, in this set", at["precision"]),
         ("Not stalking but flagged", at["false_flag"]),
+        *_by_origin(metrics),
         ("Ordinary records flagged", strata["ordinary"]),
         ("Near-misses flagged", strata["near_miss"]),
         (live, at["live"][0]["precision"] if at["live"] else None),
@@ -56,6 +57,21 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
         ),
     ]
     return _rows(rows)
+
+
+def _by_origin(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """Recall and false flags on texts retold from real events and on invented ones, where the set tells them apart.
+
+    The figures over all stand mostly on invented texts, which are easier (docs/decisions/0009).
+    """
+    division = next((d for d in metrics["slices"] if d["slice"] == "origin"), None)
+    parts = {part["value"]: part for part in division["parts"]} if division else {}
+    return [
+        (f"{title}, {value} texts", parts[value][figure])
+        for value in ("retold", "invented")
+        if value in parts
+        for figure, title in (("recall", "Recall there"), ("false_flag", "Not stalking but flagged"))
+    ]
 
 
 def _rows(named: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[Json]:

@@ -36,6 +36,10 @@ ERA_NOTE = (
     "one principal crime stands for several reported together, which can hide stalking. What was recorded must not be "
     "compared across these dates (docs/reference/domain-facts.md, section 2)."
 )
+ORIGIN_NOTE = (
+    "Texts retold from public accounts of real events are the nearest this set has to real life: read their row before "
+    "any figure over all. Edited ones are mates of pairs, changed so that a label flips or stays (docs/decisions/0009)."
+)
 PEOPLE_NOTE = "Known for synthetic records only, from the sheet the text was written to. Never an input of the model."
 OVERT_NOTE = (
     "A threat, violence, weapon, sexual act, entry, damage or tracker. Where fewer of these are found the screen has "
@@ -140,6 +144,7 @@ SLICES: tuple[Slice, ...] = (
         lambda r: _words(r.stalking_basis) if r.stalking else None,
         compared=False,
     ),
+    Slice("origin", "Origin of the narrative", lambda r: r.origin, note=ORIGIN_NOTE, compared=False),
     Slice("stratum", "Kind of record sampled", lambda r: _words(r.stratum), compared=False),
     Slice("writer", "Writer of the narrative", lambda r: r.writer),
 )

@@ -165,6 +165,7 @@ class LabelledIncident(Incident):
     confidence: Annotated[int, Field(ge=1, le=3)] | None = None
     writer: str | None = None
     stratum: Literal["stalking", "near_miss", "ordinary"] | None = None
+    origin: Literal["invented", "retold", "edited"] | None = None
     pair_id: str | None = None
     pair_kind: Literal["contrast", "invariance"] | None = None
     people: dict[str, Any] | None = None

@@ -96,6 +96,29 @@ def test_the_card_gives_use_data_figures_with_intervals_gates_and_limits(
     assert "first stage" not in card
 
 
+def test_the_card_gives_retold_and_invented_texts_apart_where_the_set_does(
+    model: ScreeningModel, records: list[LabelledIncident], info: ModelInfo, metrics: dict[str, Any]
+) -> None:
+    assert "retold texts" not in model_card(info, metrics, [])
+    told = [r.model_copy(update={"origin": ("retold", "invented", None)[i % 3]}) for i, r in enumerate(records)]
+    assessments = model.assess([Case.of_one(r) for r in told])
+    figures = evaluate(
+        told,
+        assessments,
+        threshold=ThresholdInfo(0.5, 0.8, 0.5, "test"),
+        dataset=DatasetInfo("Made-up set", [DIGEST], True, "writer", "Invented for tests.", Seen(0, "folds")),
+        seen_in_training=False,
+    )
+    card = model_card(info, figures, [])
+    for origin in ("retold", "invented"):
+        flagged = [(r.stalking, a.stalking.flag) for r, a in zip(told, assessments, strict=True) if r.origin == origin]
+        found, false = sum(y and f for y, f in flagged), sum(f and not y for y, f in flagged)
+        of = sum(y for y, _ in flagged)
+        rows = {line.split(" | ")[0]: line for line in card.splitlines() if f", {origin} texts |" in line}
+        assert f"({found} of {of};" in rows[f"| Recall there, {origin} texts"]
+        assert f"({false} of {len(flagged) - of};" in rows[f"| Not stalking but flagged, {origin} texts"]
+
+
 def test_an_encoders_card_names_its_base_with_licence_and_digest_and_what_the_cascade_loses(
     encoder: ModelInfo, metrics: dict[str, Any]
 ) -> None:

@@ -27,8 +27,9 @@ def sheet(folder: Path, *rows: dict[str, object]) -> Path:
 
 class TestAuthoring:
     def test_quotes_become_offsets_and_short_names_become_labels(self, tmp_path: Path) -> None:
-        (record,) = read_sheet(sheet(tmp_path, ROW), Recorder())
+        (record,) = read_sheet(sheet(tmp_path, {**ROW, "origin": "retold"}), Recorder())
         assert record.incident_id == "syn-w99-003"
+        assert record.origin == "retold"
         assert record.indicators == ("loitering",)
         assert [record.narrative[e.start : e.end] for e in record.evidence or ()] == [
             "waits by the stop again",

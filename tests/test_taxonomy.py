@@ -193,6 +193,7 @@ def test_context_values_are_those_of_the_schema() -> None:
     for values, field in [
         (TAXONOMY.tiers, "tier"),
         (TAXONOMY.strata, "stratum"),
+        (TAXONOMY.origins, "origin"),
         (TAXONOMY.bases, "stalking_basis"),
     ]:
         literal, _none = get_args(fields[field].annotation)

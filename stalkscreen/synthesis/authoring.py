@@ -6,7 +6,7 @@ narrative. The short form, one JSON object a line:
 
 `n` number on the sheet · `st` stratum · `src` source type · `at` date · `force` · `narrative` · `fam` offence family ·
 `basis` · `hc` history check · `tier` · `four` letters of FOUR shown · `dom` · `cyber` · `rel` relationship · `conf` ·
-`v`, `s` victim and suspect ("f34 British Pakistani") · `ev` list of [indicator, exact quote, "n" or "o" when negated
+`origin` invented, retold or edited, unknown where left out · `v`, `s` victim and suspect ("f34 British Pakistani") · `ev` list of [indicator, exact quote, "n" or "o" when negated
 or another person's] · for pair mates `pair_of`, `pair` and `kind`.
 """
 
@@ -84,6 +84,7 @@ def _record(row: dict[str, Any], writer: str, pairs: dict[int, dict[str, Any]], 
         "confidence": row["conf"],
         "writer": writer,
         "stratum": row["st"],
+        "origin": row.get("origin"),
         "pair_id": f"syn-{writer}-{mate['pair']}" if mate else None,
         "pair_kind": mate["kind"] if mate else None,
         "people": {"victim": _person(row["v"]), "suspect": _person(row["s"])},

@@ -77,6 +77,11 @@ class Taxonomy(Entry):
         return self.context.strata
 
     @property
+    def origins(self) -> tuple[str, ...]:
+        """Values of `origin`: made up, retold from a public account, or edited from such (the mate of a pair)."""
+        return self.context.origins
+
+    @property
     def evidence_statuses(self) -> tuple[str, ...]:
         """Values of an evidence span's `status`."""
         return self.context.evidence_statuses

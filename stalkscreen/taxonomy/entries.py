@@ -184,6 +184,7 @@ class ContextValues(Entry):
     relationships: Texts
     source_types: Texts
     strata: Texts
+    origins: Texts
     evidence_statuses: Texts
     bases: Texts
 
