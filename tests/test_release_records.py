@@ -19,7 +19,7 @@ from stalkscreen.classifiers.encoder_base import known
 from stalkscreen.errors import ConfigError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import INTENDED_USE, PROHIBITED_USE, Cascade, ModelInfo, Provenance, Thresholds
-from stalkscreen.schema import Case, LabelledIncident
+from stalkscreen.schema import Assessment, Case, LabelledIncident
 from stalkscreen.trained_on import Seen
 
 DIGEST = "ab" * 32
@@ -35,15 +35,19 @@ CASCADE = Cascade(
 )
 
 
-@pytest.fixture(scope="module")
-def metrics(model: ScreeningModel, records: list[LabelledIncident]) -> dict[str, Any]:
+def figures_of(records: list[LabelledIncident], assessments: list[Assessment]) -> dict[str, Any]:
     return evaluate(
         records,
-        model.assess([Case.of_one(r) for r in records]),
+        assessments,
         threshold=ThresholdInfo(0.5, 0.8, 0.5, "test"),
         dataset=DatasetInfo("Made-up set", [DIGEST], True, "writer", "Invented for tests.", Seen(0, "folds")),
         seen_in_training=False,
     )
+
+
+@pytest.fixture(scope="module")
+def metrics(model: ScreeningModel, records: list[LabelledIncident]) -> dict[str, Any]:
+    return figures_of(records, model.assess([Case.of_one(r) for r in records]))
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +106,7 @@ def test_the_card_gives_retold_and_invented_texts_apart_where_the_set_does(
     assert "retold texts" not in model_card(info, metrics, [])
     told = [r.model_copy(update={"origin": ("retold", "invented", None)[i % 3]}) for i, r in enumerate(records)]
     assessments = model.assess([Case.of_one(r) for r in told])
-    figures = evaluate(
-        told,
-        assessments,
-        threshold=ThresholdInfo(0.5, 0.8, 0.5, "test"),
-        dataset=DatasetInfo("Made-up set", [DIGEST], True, "writer", "Invented for tests.", Seen(0, "folds")),
-        seen_in_training=False,
-    )
-    card = model_card(info, figures, [])
+    card = model_card(info, figures_of(told, assessments), [])
     for origin in ("retold", "invented"):
         flagged = [(r.stalking, a.stalking.flag) for r, a in zip(told, assessments, strict=True) if r.origin == origin]
         found, false = sum(y and f for y, f in flagged), sum(f and not y for y, f in flagged)

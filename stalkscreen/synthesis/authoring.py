@@ -6,8 +6,9 @@ narrative. The short form, one JSON object a line:
 
 `n` number on the sheet · `st` stratum · `src` source type · `at` date · `force` · `narrative` · `fam` offence family ·
 `basis` · `hc` history check · `tier` · `four` letters of FOUR shown · `dom` · `cyber` · `rel` relationship · `conf` ·
-`origin` invented, retold or edited, unknown where left out · `v`, `s` victim and suspect ("f34 British Pakistani") · `ev` list of [indicator, exact quote, "n" or "o" when negated
-or another person's] · for pair mates `pair_of`, `pair` and `kind`.
+`v`, `s` victim and suspect ("f34 British Pakistani") · `ev` list of [indicator, exact quote, "n" or "o" when negated
+or another person's] · for pair mates `pair_of`, `pair` and `kind` · `origin` invented, retold or edited, unknown where
+left out.
 """
 
 from __future__ import annotations
