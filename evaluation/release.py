@@ -17,13 +17,13 @@ from pathlib import Path
 from evaluation.gates import GateResult, Gates, run_gates
 from evaluation.model_card import gate_count, model_card
 from evaluation.transparency import as_markdown, transparency_record
-from stalkscreen import tracking
 from stalkscreen.config import Settings
 from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import GateFailedError, ModelFormatError
 from stalkscreen.model_format import file_sha256, folder_digest, read_info
 from stalkscreen.references import RELEASED, released_folder
 from stalkscreen.run_figures import SCORES, read_scores
+from stalkscreen.tracking import registry
 
 WRITTEN = "written.json"
 """sha256 of each text as `promote` wrote it, by file name: shows which ones somebody has changed since."""
@@ -73,9 +73,9 @@ def promote(version: str, settings: Settings) -> Promotion:
         UnknownNameError: No such version.
         GateFailedError: One or more gates failed; the message says which and why.
     """
-    run_id = tracking.run_of(version, settings)
-    source = tracking.download_model(version, settings)
-    figures = tracking.download_evaluation(run_id, settings)
+    run_id = registry.run_of(version, settings)
+    source = registry.download_model(version, settings)
+    figures = registry.download_evaluation(run_id, settings)
     metrics = json.loads((figures / "metrics.json").read_text(encoding="utf-8"))
     info = read_info(source)
     name = f"{info.kind}-{folder_digest(source)[:8]}"
@@ -120,7 +120,7 @@ def promote(version: str, settings: Settings) -> Promotion:
     marker = settings.models / f".{RELEASED}.new"
     marker.write_text(name + "\n", encoding="utf-8")
     marker.replace(settings.models / RELEASED)
-    tracking.set_champion(version, settings)
+    registry.set_champion(version, settings)
     return Promotion(target, gates, record["fields_to_fill"], kept)
 
 

@@ -112,7 +112,7 @@ def train(
                 --config training/configs/encoder.toml --keep-folds out/folds
     """
     from stalkscreen.config import Settings
-    from stalkscreen.workflow import train_and_register
+    from stalkscreen.workflow.training import train_and_register
 
     done = train_and_register(
         data,
@@ -160,7 +160,7 @@ def evaluate(
     Example:  stalkscreen evaluate --data data/public_cases/public_cases.jsonl --against keyword --out out/public
     """
     from stalkscreen.config import Settings
-    from stalkscreen.workflow import evaluate_files
+    from stalkscreen.workflow.evaluating import evaluate_files
 
     click.echo(
         evaluate_files(
@@ -201,8 +201,8 @@ def audit_labels(
                 --apply out/audit/review.csv --out out/audit
     """
     from stalkscreen.config import TrainConfig
-    from stalkscreen.workflow import apply_review
-    from stalkscreen.workflow import audit_labels as run
+    from stalkscreen.workflow.label_review import apply_review
+    from stalkscreen.workflow.label_review import audit_labels as run
 
     if reviewed is not None:
         if with_text or config:
@@ -290,13 +290,13 @@ def models() -> None:
     Example:  stalkscreen models
     """
     from evaluation.release import released_or_none
-    from stalkscreen import tracking
     from stalkscreen.config import Settings
+    from stalkscreen.tracking import registry
 
     settings = Settings.from_env()
     released = released_or_none(settings)
     click.echo(f"Released: {released if released else 'nothing yet'}")
-    found = tracking.versions(settings)
+    found = registry.versions(settings)
     if not found:
         click.echo("Registered: nothing yet. `stalkscreen train` registers a version.")
         return

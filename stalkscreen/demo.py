@@ -29,12 +29,13 @@ def run(settings: Settings) -> int:
     from evaluation.gates import Gates, is_better, run_gates
     from evaluation.release import promote, released_or_none
     from evaluation.report import render_report
-    from stalkscreen import tracking
     from stalkscreen.cli import readable
     from stalkscreen.references import load_model
     from stalkscreen.schema import Assessment
     from stalkscreen.screening import screen_file
-    from stalkscreen.workflow import evaluate_on, headline, train_and_register
+    from stalkscreen.tracking import runs
+    from stalkscreen.workflow.evaluating import evaluate_on, headline
+    from stalkscreen.workflow.training import train_and_register
 
     began = time.monotonic()
     _say("1. Train on the committed corpus and register the run")
@@ -53,9 +54,7 @@ def run(settings: Settings) -> int:
         encoding="utf-8",
     )
     (OUT / "public_metrics.json").write_text(json.dumps(public, indent=1), encoding="utf-8")
-    tracking.log_evaluation(
-        trained.run_id, "demo", OUT, {f"public.{k}": v for k, v in headline(public).items()}, settings
-    )
+    runs.log_evaluation(trained.run_id, "demo", OUT, {f"public.{k}": v for k, v in headline(public).items()}, settings)
     for result in results:
         click.echo(f"{result.status.replace('_', ' '):>14}  {result.name}: {result.sentence}")
 

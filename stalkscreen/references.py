@@ -52,9 +52,9 @@ def resolve(reference: str | None, settings: Settings) -> Path:
     if reference is None:
         return released_folder(settings)
     if reference.isdecimal() or reference.startswith(("models:/", "runs:/")):
-        from stalkscreen import tracking
+        from stalkscreen.tracking import registry
 
-        return tracking.download_model(reference, settings)
+        return registry.download_model(reference, settings)
     folder = Path(reference)
     if folder.is_dir():
         return folder

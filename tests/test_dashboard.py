@@ -27,7 +27,6 @@ from evaluation.dashboard.pages import policy
 from evaluation.dashboard.sources import Catalogue
 from evaluation.dashboard.state import State, place_of
 from evaluation.explorer import Explorer
-from stalkscreen import tracking
 from stalkscreen.cli import main
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
@@ -35,7 +34,10 @@ from stalkscreen.errors import UnknownNameError
 from stalkscreen.metrics import difference_interval, rate, recall_at_false_flag, recall_by_false_flag
 from stalkscreen.run_figures import charts, evaluation_figures, read_scores, recall_at_few_false_flags
 from stalkscreen.schema import LabelledIncident
-from stalkscreen.workflow import Trained, train_and_register
+from stalkscreen.tracking.registry import download_evaluation
+from stalkscreen.tracking.runs import VIEW, complete_run
+from stalkscreen.tracking.store import NAME, mlflow_at
+from stalkscreen.workflow.training import Trained, train_and_register
 
 CANARY = "zebracrossingcanary"
 
@@ -109,7 +111,7 @@ def run_key(trained: Trained) -> str:
 
 
 def test_a_run_holds_recall_at_5_percent_and_the_figures_of_every_slice(store: Store) -> None:
-    run = tracking._mlflow(store.settings).MlflowClient().get_run(store.runs[0].run_id)
+    run = mlflow_at(store.settings).MlflowClient().get_run(store.runs[0].run_id)
     logged = run.data.metrics
     truth, score = np.array(list(store.runs[0].scores.values())).T
     assert logged["cv.recall_at_5pct"] == pytest.approx(recall_at_false_flag(truth, score, 0.05)[1].value)
@@ -123,8 +125,8 @@ def test_a_run_holds_recall_at_5_percent_and_the_figures_of_every_slice(store: S
 
 
 def test_a_run_holds_every_chart_of_its_report_as_a_file_that_stands_alone(store: Store) -> None:
-    folder = tracking.download_evaluation(store.runs[0].run_id, store.settings, "plots")
-    report = tracking.download_evaluation(store.runs[0].run_id, store.settings) / "report.html"
+    folder = download_evaluation(store.runs[0].run_id, store.settings, "plots")
+    report = download_evaluation(store.runs[0].run_id, store.settings) / "report.html"
     plots = sorted(folder.iterdir())
     assert len(plots) == report.read_text(encoding="utf-8").count('<div class="chart"') > 5
     for plot in plots:
@@ -133,9 +135,9 @@ def test_a_run_holds_every_chart_of_its_report_as_a_file_that_stands_alone(store
 
 
 def test_the_experiment_keeps_the_view_of_unseen_writers_and_its_search_finds_the_runs(store: Store) -> None:
-    client = tracking._mlflow(store.settings).MlflowClient()
-    experiment = client.get_experiment_by_name(tracking.NAME)
-    view = json.loads(experiment.tags[f"mlflow.sharedViewState.{tracking.VIEW}"])
+    client = mlflow_at(store.settings).MlflowClient()
+    experiment = client.get_experiment_by_name(NAME)
+    view = json.loads(experiment.tags[f"mlflow.sharedViewState.{VIEW}"])
     order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
     found = client.search_runs([experiment.experiment_id], view["searchFilter"], order_by=[order])
     values = [run.data.metrics["cv.recall_at_5pct"] for run in found]
@@ -144,18 +146,18 @@ def test_the_experiment_keeps_the_view_of_unseen_writers_and_its_search_finds_th
 
 
 def test_a_run_from_before_these_figures_can_be_given_them(store: Store) -> None:
-    client = tracking._mlflow(store.settings).MlflowClient()
-    bare = client.create_run(client.get_experiment_by_name(tracking.NAME).experiment_id).info.run_id
+    client = mlflow_at(store.settings).MlflowClient()
+    bare = client.create_run(client.get_experiment_by_name(NAME).experiment_id).info.run_id
     full = store.runs[0].run_id
-    client.log_artifacts(bare, str(tracking.download_evaluation(full, store.settings)), "evaluation")
-    tracking.complete_run(bare, store.settings)
+    client.log_artifacts(bare, str(download_evaluation(full, store.settings)), "evaluation")
+    complete_run(bare, store.settings)
     metrics, expected = (client.get_run(run_id).data.metrics for run_id in (bare, full))
     assert metrics["cv.recall_at_5pct"] == expected["cv.recall_at_5pct"]
     assert set(metrics) == {name for name in expected if name.startswith("slice.") or name == "cv.recall_at_5pct"}
-    plots = tracking.download_evaluation(bare, store.settings, "plots")
+    plots = download_evaluation(bare, store.settings, "plots")
     assert plots.is_dir()
     with pytest.raises(UnknownNameError, match="has no folder"):
-        tracking.complete_run("0" * 32, store.settings)
+        complete_run("0" * 32, store.settings)
 
 
 def test_recall_at_5_percent_is_not_measured_where_a_class_is_missing() -> None:

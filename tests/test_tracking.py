@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from evaluation.release import promote
-from stalkscreen import tracking
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
 from stalkscreen.errors import GateFailedError, UnknownNameError
@@ -18,7 +17,8 @@ from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import file_sha256
 from stalkscreen.references import load_model, released_folder, resolve
 from stalkscreen.schema import Case, Incident, LabelledIncident
-from stalkscreen.workflow import Trained, train_and_register
+from stalkscreen.tracking import registry
+from stalkscreen.workflow.training import Trained, train_and_register
 
 CANARY = "zebracrossingcanary"
 
@@ -63,7 +63,7 @@ def trained(store: Settings, data: Path, config: Path) -> Trained:
 
 
 def test_a_run_is_registered_as_candidate_with_its_figures(trained: Trained, store: Settings) -> None:
-    (listed,) = tracking.versions(store)
+    (listed,) = registry.versions(store)
     assert listed.version == trained.version == "1"
     assert listed.aliases == ("candidate",)
     assert listed.headline["cv.auc"] == pytest.approx(trained.metrics["ranking"]["auc"]["value"])
@@ -77,7 +77,7 @@ def test_the_run_holds_data_hashes_config_environment_and_report(trained: Traine
     assert len(next(v for k, v in run.data.tags.items() if k.startswith("data_sha256."))) == 64
     assert run.data.params["validation.folds"] == "3"
     assert run.inputs.dataset_inputs
-    names = {p.name for p in tracking.download_evaluation(trained.run_id, store).iterdir()}
+    names = {p.name for p in registry.download_evaluation(trained.run_id, store).iterdir()}
     assert names == {"metrics.json", "errors.csv", "report.html", "cv_scores.csv"}
 
 
@@ -103,7 +103,7 @@ def test_the_pyfunc_the_folder_and_the_model_in_memory_give_identical_assessment
     import mlflow
     import pandas as pd
 
-    tracking.versions(store)
+    registry.versions(store)
     incidents = [
         Incident(incident_id=r.incident_id, narrative=r.narrative, recorded_offence=r.recorded_offence)
         for r in records[::10]
@@ -127,7 +127,7 @@ def test_the_pyfunc_says_no_narrative_in_its_errors(trained: Trained, store: Set
     import mlflow
     import pandas as pd
 
-    tracking.versions(store)
+    registry.versions(store)
     pyfunc = mlflow.pyfunc.load_model("models:/stalkscreen/1")
     for frame in (pd.DataFrame({"text": [CANARY]}), pd.DataFrame({"narrative": [CANARY + "\0"], "incident_id": ["a"]})):
         with pytest.raises(Exception, match=r"(?i)narrative|column|schema") as caught:
@@ -156,7 +156,7 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     assert done.folder.name in page.read_text(encoding="utf-8")
     page.write_text("filled in", encoding="utf-8")
     (done.folder / "MODEL_CARD.md").unlink()
-    assert "champion" in tracking.versions(store)[0].aliases
+    assert "champion" in registry.versions(store)[0].aliases
     assert resolve("models:/stalkscreen@champion", store).joinpath("model.json").is_file()
     assert ScreeningModel.load(done.folder).version == "1"
     again = promote("1", store)
@@ -238,8 +238,8 @@ def test_after_a_number_was_taken_by_another_run_the_same_command_works(
         }
     )
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(tracking, "next_version", lambda settings: "7")
+        meanwhile.setattr(registry, "next_version", lambda settings: "7")
         with pytest.raises(UnknownNameError, match="got 1 and expected 7; run it again"):
             train_and_register([data], config, settings)
-    assert tracking.versions(settings) == []
+    assert registry.versions(settings) == []
     assert train_and_register([data], config, settings).version == "2"

@@ -18,7 +18,7 @@ from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Provenance, read_info
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.trained_on import TRAINED_ON, Seen, count_seen, read_hashes, short_hashes, write_hashes
-from stalkscreen.workflow import evaluate_files
+from stalkscreen.workflow.evaluating import evaluate_files
 
 
 @pytest.fixture(scope="module")

@@ -142,9 +142,9 @@ class Catalogue:
         if self._settings is None:
             return []
         try:
-            from stalkscreen import tracking
+            from stalkscreen.tracking import registry
 
-            runs = tracking.evaluated_runs(self._settings)
+            runs = registry.evaluated_runs(self._settings)
         except ImportError:
             self.problems.append("MLflow is not installed (extra `train`), so runs are not listed.")
             return []
@@ -157,7 +157,7 @@ class Catalogue:
                 folder, file = path.rsplit("/", 1)
                 try:
                     if (run.run_id, folder) not in self._places:
-                        self._places[run.run_id, folder] = tracking.download_evaluation(
+                        self._places[run.run_id, folder] = registry.download_evaluation(
                             run.run_id, self._settings, folder
                         )
                 except UnknownNameError as error:

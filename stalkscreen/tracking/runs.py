@@ -1,19 +1,13 @@
-"""Runs, datasets and the registry in MLflow: with `pyfunc_model.py` the only place that knows MLflow.
-
-Everything is logged explicitly: no autologging, no pickle, no telemetry, no narrative text. The default store is
-SQLite and a folder inside the checkout; `MLFLOW_TRACKING_URI` names another.
-"""
+"""Record a training run and register its model; add to a finished run an evaluation, figures, charts and the view."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,29 +16,16 @@ from stalkscreen.config import CHECKOUT, DEFAULT_LIVE_PREVALENCE, Settings
 from stalkscreen.errors import UnknownNameError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.run_figures import RECALL_AT, SCORES, charts, evaluation_figures
+from stalkscreen.tracking.registry import download_evaluation
+from stalkscreen.tracking.store import NAME, TAKEN, experiment_id, mlflow_at
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NAME = "stalkscreen"
-"""Registered model and experiment name."""
-
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_DISABLE_SCHEMA_DETAILS": "true",
-    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_UV_AUTO_DETECT": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-"""Set before MLflow is imported: no telemetry, no input in schema errors, no pip calls, no pickle."""
 
 REQUIREMENTS = (
     "numpy", "scipy", "scikit-learn", "pydantic", "pandas", "click", "tzdata", "onnxruntime", "tokenizers",
 )  # fmt: skip
 """What loading the MLflow model needs, pinned to the versions that logged it."""
-
 
 VIEW = "unseen-writers"
 """Name of the saved view that `save_view` keeps: `#/experiments/ID/runs?viewStateShareKey=unseen-writers`."""
@@ -67,79 +48,6 @@ VIEW_STATE: dict[str, Any] = {
     ],
 }
 """Runs whose folds kept writers apart, by recall at 5% false flags. What MLflow's own *Share* button would store."""
-
-
-TAKEN = "last_number_given_back"
-"""Tag of the registered model: MLflow counts deleted versions on, but does not list them."""
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluatedRun:
-    """A finished run and the evaluations on it.
-
-    Attributes:
-        run_id: MLflow run.
-        name: Its name.
-        started: Milliseconds since 1970.
-        version: Version of the model it registered; None when there is none.
-        aliases: Of that version.
-        evaluations: Every `metrics.json` on it, as artefact paths.
-    """
-
-    run_id: str
-    name: str
-    started: int
-    version: str | None
-    aliases: tuple[str, ...]
-    evaluations: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A registered version as `stalkscreen models` lists it."""
-
-    version: str
-    aliases: tuple[str, ...]
-    kind: str
-    created: int
-    run_id: str
-    headline: dict[str, float]
-
-
-def _mlflow(settings: Settings) -> Any:
-    for key, value in ENVIRONMENT.items():
-        os.environ[key] = value
-    import logging
-
-    import mlflow
-
-    # MLflow and Alembic narrate migrations, validation and registration; the command says what matters itself.
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    mlflow.set_registry_uri(settings.tracking_uri)
-    return mlflow
-
-
-def _experiment(mlflow: Any, settings: Settings) -> str:
-    found = mlflow.get_experiment_by_name(NAME)
-    if found is not None:
-        return str(found.experiment_id)
-    local = settings.tracking_uri.startswith("sqlite:")
-    location = settings.artifacts.resolve().as_uri() if local else None
-    return str(mlflow.create_experiment(NAME, artifact_location=location))
-
-
-def next_version(settings: Settings) -> str:
-    """Version number that the next registered model will get."""
-    client = _mlflow(settings).MlflowClient()
-    given_back = [int(m.tags.get(TAKEN, 0)) for m in client.search_registered_models(f"name='{NAME}'")]
-    listed = [int(v.version) for v in client.search_model_versions(f"name='{NAME}'")]
-    return str(max(given_back + listed, default=0) + 1)
-
-
-def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v}
 
 
 def record_run(
@@ -175,7 +83,7 @@ def record_run(
     Raises:
         UnknownNameError: Another run registered a version meanwhile.
     """
-    mlflow = _mlflow(settings)
+    mlflow = mlflow_at(settings)
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
@@ -197,7 +105,7 @@ def record_run(
         ParamSchema([ParamSpec("live_prevalence", "double", DEFAULT_LIVE_PREVALENCE)]),
     )
     info = model.info
-    with mlflow.start_run(experiment_id=_experiment(mlflow, settings), run_name=f"{info.kind}-{info.version}") as run:
+    with mlflow.start_run(experiment_id=experiment_id(mlflow, settings), run_name=f"{info.kind}-{info.version}") as run:
         mlflow.set_tags(
             {
                 "kind": info.kind,
@@ -251,7 +159,7 @@ def record_run(
 
 def log_evaluation(run_id: str, name: str, folder: Path, metrics: Mapping[str, float], settings: Settings) -> None:
     """Add an evaluation on another set to a finished run, under `name`."""
-    mlflow = _mlflow(settings)
+    mlflow = mlflow_at(settings)
     client = mlflow.MlflowClient()
     client.log_artifacts(run_id, str(folder), f"evaluation-{name}")
     figures = _flat(metrics) | _found_in(folder)
@@ -265,7 +173,7 @@ def complete_run(run_id: str, settings: Settings) -> None:
     Raises:
         UnknownNameError: There is no such run, or no evaluation on it.
     """
-    mlflow, folder = _mlflow(settings), download_evaluation(run_id, settings)
+    mlflow, folder = mlflow_at(settings), download_evaluation(run_id, settings)
     _log_figures(mlflow, run_id, _found_in(folder, "cv."))
     _log_charts(mlflow.MlflowClient(), run_id, folder, "plots")
     save_view(settings)
@@ -301,45 +209,13 @@ def _log_charts(client: Any, run_id: str, folder: Path, place: str) -> None:
 
 def save_view(settings: Settings) -> None:
     """Keep the view that compares runs by recall at 5% false flags on unseen writers (docs/how-to/compare-runs.md)."""
-    mlflow = _mlflow(settings)
+    mlflow = mlflow_at(settings)
     client = mlflow.MlflowClient()
-    client.set_experiment_tag(_experiment(mlflow, settings), f"mlflow.sharedViewState.{VIEW}", json.dumps(VIEW_STATE))
+    client.set_experiment_tag(experiment_id(mlflow, settings), f"mlflow.sharedViewState.{VIEW}", json.dumps(VIEW_STATE))
 
 
-def evaluated_runs(settings: Settings) -> list[EvaluatedRun]:
-    """Finished runs with an evaluation on them, newest first, at most 200. An absent local store stays absent."""
-    if settings.tracking_uri.startswith("sqlite:///") and not Path(settings.tracking_uri[len("sqlite:///") :]).exists():
-        return []
-    mlflow = _mlflow(settings)
-    client = mlflow.MlflowClient()
-    experiment = mlflow.get_experiment_by_name(NAME)
-    if experiment is None:
-        return []
-    registered = {r.run_id: r for r in versions(settings)}
-    runs = []
-    for run in client.search_runs(
-        [experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=200, order_by=["start_time DESC"]
-    ):
-        folders = [f.path for f in client.list_artifacts(run.info.run_id) if f.is_dir and _is_evaluation(f.path)]
-        found = [f.path for folder in folders for f in client.list_artifacts(run.info.run_id, folder)]
-        evaluations = tuple(path for path in found if path.endswith("metrics.json"))
-        version_of = registered.get(run.info.run_id)
-        if evaluations:
-            runs.append(
-                EvaluatedRun(
-                    run_id=str(run.info.run_id),
-                    name=str(run.info.run_name),
-                    started=int(run.info.start_time),
-                    version=version_of.version if version_of else None,
-                    aliases=version_of.aliases if version_of else (),
-                    evaluations=evaluations,
-                )
-            )
-    return runs
-
-
-def _is_evaluation(folder: str) -> bool:
-    return folder == "evaluation" or folder.startswith("evaluation-")
+def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and v == v}
 
 
 def _environment() -> str:
@@ -347,97 +223,3 @@ def _environment() -> str:
 
     found = {f"{d.metadata['Name']}=={d.version}" for d in distributions() if d.metadata["Name"]}
     return "\n".join(sorted(found, key=str.lower)) + "\n"
-
-
-def download_model(reference: str, settings: Settings) -> Path:
-    """Folder of a registered or logged model. A bare number is a version of `stalkscreen`.
-
-    Raises:
-        UnknownNameError: The registry has no such model.
-    """
-    mlflow = _mlflow(settings)
-    uri = f"models:/{NAME}/{reference}" if reference.isdecimal() else reference
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UnknownNameError(
-            f"The registry has no model {reference!r}. `stalkscreen models` lists the registered ones.",
-            model=reference,
-        ) from error
-    found = sorted(folder.glob("artifacts/*/model.json"))
-    if not found:
-        raise UnknownNameError(f"{reference!r} is a model, but not one of stalkscreen's.", model=reference)
-    return found[0].parent
-
-
-def versions(settings: Settings) -> list[Registered]:
-    """All registered versions, newest first."""
-    client = _mlflow(settings).MlflowClient()
-    aliases: dict[str, list[str]] = {}
-    found = client.search_model_versions(f"name='{NAME}'")
-    if found:
-        for alias, number in client.get_registered_model(NAME).aliases.items():
-            aliases.setdefault(str(number), []).append(alias)
-    listed = []
-    for v in found:
-        run = client.get_run(v.run_id)
-        listed.append(
-            Registered(
-                version=str(v.version),
-                aliases=tuple(sorted(aliases.get(str(v.version), []))),
-                kind=run.data.tags.get("kind", "?"),
-                created=int(v.creation_timestamp),
-                run_id=str(v.run_id),
-                headline=dict(run.data.metrics),
-            )
-        )
-    return sorted(listed, key=lambda r: -int(r.version))
-
-
-def run_of(version_number: str, settings: Settings) -> str:
-    """Run id of a registered version.
-
-    Raises:
-        UnknownNameError: No such version.
-    """
-    for registered in versions(settings):
-        if registered.version == version_number:
-            return registered.run_id
-    known = ", ".join(r.version for r in versions(settings)) or "none"
-    raise UnknownNameError(f"There is no version {version_number!r}; registered: {known}.", version=version_number)
-
-
-def download_evaluation(run_id: str, settings: Settings, place: str = "evaluation") -> Path:
-    """Folder of an evaluation of a run, by default the cross-validated one; where the store is local, in its place.
-
-    Raises:
-        UnknownNameError: The run has no such folder.
-    """
-    mlflow = _mlflow(settings)
-    try:
-        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=place))
-    except (mlflow.exceptions.MlflowException, OSError) as error:
-        raise UnknownNameError(f"Run {run_id} has no folder {place}.", run_id=run_id) from error
-
-
-def set_champion(version_number: str, settings: Settings) -> None:
-    """Give a version the alias `champion`."""
-    _mlflow(settings).MlflowClient().set_registered_model_alias(NAME, "champion", version_number)
-
-
-__all__ = [
-    "NAME",
-    "EvaluatedRun",
-    "Registered",
-    "complete_run",
-    "download_evaluation",
-    "download_model",
-    "evaluated_runs",
-    "log_evaluation",
-    "next_version",
-    "record_run",
-    "run_of",
-    "save_view",
-    "set_champion",
-    "versions",
-]
