@@ -47,6 +47,7 @@ data-report: $(STAMP) ## Check the corpus and write the tables of its datasheet
 
 $(VENV)/.bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -e '.[train,report,serve,encoder,bench]'
+	@$(MAKE) --no-print-directory encoder-base
 	@touch $@
 
 bench: $(VENV)/.bench ## Compare with the usual classifiers; goes on where it stopped (FRESH=1 anew, QUICK=1 a sample, ONLY=row)

@@ -47,21 +47,21 @@ def piece_counts(texts: Sequence[str]) -> list[int]:
     return [len(e.ids) for e in tokenizer.encode_batch(list(texts))]
 
 
-def operations(pieces: int) -> float:
-    """Multiplications and additions of MiniLM-L6's matrix products for one text of so many pieces.
+def operations(pieces: int, layers: int = 6, width: int = 384) -> float:
+    """Multiplications and additions of a body's matrix products for one text of so many pieces; as it stands MiniLM-L6's.
 
-    Six layers; each piece passes four matrices of 384 x 384 and two of 384 x 1,536 (its `config.json`), and meets every
-    other piece twice in the attention.
+    In each layer each piece passes four matrices of width x width and two of width x 4 widths, and meets every other
+    piece twice in the attention.
     """
-    return 6 * pieces * (2 * (4 * 384**2 + 2 * 384 * 1536) + 2 * 2 * pieces * 384)
+    return layers * pieces * (2 * 12 * width**2 + 2 * 2 * pieces * width)
 
 
-def _short_texts(quick: bool) -> tuple[list[str], float]:
-    """Texts of at most 256 word pieces in a fixed mixed order, and the mean operations a text."""
+def _short_texts(quick: bool) -> tuple[list[str], list[int]]:
+    """Texts of at most 256 word pieces in a fixed mixed order, and the word pieces of each."""
     texts = [row["narrative"] for row in plain_texts()]
-    counts = piece_counts(texts)
-    chosen = [(t, n) for t, n in zip(texts, counts, strict=True) if n <= LONGEST_PIECES][: 64 if quick else 1000]
-    return [t for t, _ in chosen], float(np.mean([operations(n) for _, n in chosen]))
+    chosen = [(t, n) for t, n in zip(texts, piece_counts(texts), strict=True) if n <= LONGEST_PIECES]
+    chosen = chosen[: 64 if quick else 1000]
+    return [t for t, _ in chosen], [n for _, n in chosen]
 
 
 def _seconds(answer: Callable[[list[str]], Any], texts: list[str]) -> float:
@@ -88,7 +88,8 @@ def ratio_peer(results: Results, quick: bool) -> Json:
 
     from benchmarks.peers.minilm import sentence_transformer
 
-    texts, flops = _short_texts(quick)
+    texts, pieces = _short_texts(quick)
+    flops = float(np.mean([operations(n) for n in pieces]))
     torch.set_num_threads(CORES)
     model = sentence_transformer(LONGEST_PIECES)
 
@@ -111,8 +112,12 @@ def _ours(results: Results, name: str) -> Any:
 
 def ratio_ours(results: Results, quick: bool) -> Json:
     """The serving encoder on the same texts: the scores alone, and the whole answers (which the ratio is taken from)."""
+    from benchmarks.peers.ours import encoder_shape
+
     row = _ours(results, "encoder")
-    texts, flops = _short_texts(quick)
+    texts, pieces = _short_texts(quick)
+    shape = encoder_shape()
+    flops = float(np.mean([operations(n, *shape) for n in pieces]))
     row.assess(texts[:16])
     scores, answers = _rate(row.score, texts), _rate(row.assess, texts)
     return {

@@ -99,6 +99,7 @@ class TestMeasuring:
     def test_operations_grow_by_the_matrices_and_by_the_square_of_the_attention(self) -> None:
         assert operations(1) == 6 * (2 * (4 * 384**2 + 2 * 384 * 1536) + 4 * 384)
         assert operations(200) > 2 * operations(100)
+        assert operations(1, layers=3, width=768) == 3 * (2 * (4 * 768**2 + 2 * 768 * 3072) + 4 * 768)
 
     def test_a_quick_run_learns_from_few_writers_and_is_judged_on_others(self) -> None:
         rows = [

@@ -8,6 +8,7 @@ considerations: what the product gives, beside peers that give one number. They 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,8 +19,10 @@ from benchmarks.machine import CORES
 from benchmarks.rows import Floats, NotAvailableError, files_below
 from benchmarks.sample import Sample
 from stalkscreen.classifiers import KINDS, Classifier, classifier_class
+from stalkscreen.classifiers.encoder import EncoderSettings
+from stalkscreen.classifiers.encoder_base import base_folder
 from stalkscreen.config import CHECKOUT, TrainConfig
-from stalkscreen.errors import ModelFormatError
+from stalkscreen.errors import ConfigError, ModelFormatError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Thresholds, read_info
 from stalkscreen.references import RELEASED
@@ -162,21 +165,53 @@ class KindRow:
         return [p for p in files_below(model) if "evaluation" not in p.relative_to(model).parts]
 
 
+def encoder_settings() -> EncoderSettings:
+    """Of the config that the encoder's rows name."""
+    config = TrainConfig.read(CHECKOUT / EncoderRow.settings["config"])
+    return EncoderSettings(**config.classifier)
+
+
+def pretrained(settings: EncoderSettings) -> Path:
+    """Folder of the weights that the encoder started from.
+
+    Raises:
+        NotAvailableError: They are not here, or are not the ones named in `encoders.toml`.
+    """
+    try:
+        return base_folder(settings.base)
+    except ConfigError as error:
+        raise NotAvailableError(error.message) from error
+
+
+def encoder_shape() -> tuple[int, int]:
+    """Layers and width of the encoder's body."""
+    settings = encoder_settings()
+    about = json.loads((pretrained(settings) / "config.json").read_text(encoding="utf-8"))
+    return settings.layers or int(about["num_hidden_layers"]), int(about["hidden_size"])
+
+
 class _TorchBody:
     """Stands where the ONNX session of the encoder stands: the same network in torch, fp32.
 
     It carries the pretrained weights, not the fitted ones, which only training has in torch: it is there for the clock.
+
+    Args:
+        settings: Of the encoder it stands in for.
+
+    Raises:
+        NotAvailableError: Its pretrained weights are not here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: EncoderSettings) -> None:
         import torch
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel
 
-        from benchmarks.peers.minilm import weights_folder
-
+        folder = pretrained(settings)
         torch.set_num_threads(CORES)
         self._torch = torch
-        self._network = AutoModel.from_pretrained(str(weights_folder()), local_files_only=True).eval()
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config.num_hidden_layers = settings.layers or config.num_hidden_layers
+        self._network = AutoModel.from_pretrained(folder, config=config, local_files_only=True).eval()
 
     def run(self, _: None, feeds: dict[str, Any]) -> list[Any]:
         """Last hidden states `(windows, pieces, width)` of padded windows, as the session gives them."""
@@ -226,15 +261,14 @@ class EncoderTorchRow(EncoderRow):
         made = super().load(folder)
         classifier: Any = made._loaded().classifier
         classifier.predict(cases_of(["A first text, so that the runtime is there."]))
-        classifier._runtime._session = _TorchBody()
+        classifier._runtime._session = _TorchBody(classifier.settings)
         return made
 
     @classmethod
     def files(cls, folder: Path) -> list[Path]:
-        """The model with the torch weights in place of the ONNX graph."""
-        from benchmarks.peers.minilm import weights_folder
-
-        return [p for p in super().files(folder) if p.suffix != ".onnx"] + [weights_folder() / "model.safetensors"]
+        """The model with the torch weights, all layers of them, in place of the ONNX graph."""
+        base = pretrained(encoder_settings())
+        return [p for p in super().files(folder) if p.suffix != ".onnx"] + [base / "model.safetensors"]
 
 
 class CascadeRow(KindRow):
