@@ -68,5 +68,5 @@ dashboard: $(STAMP) ## Explore and compare evaluations on http://127.0.0.1:8050 
 bento: $(STAMP) ## Build a Bento of the released model
 	@$(BIN)/bentoml build
 
-clean: ## Remove .venv, caches and everything the demo wrote (released models stay)
+clean: ## Delete .venv, caches and ALL of out/, mlflow.db, mlartifacts/: every run, report and kept fold (models/ stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist out mlflow.db mlartifacts

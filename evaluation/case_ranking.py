@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from evaluation.behaviour import Screener
 from evaluation.columns import Json
 from stalkscreen.resampling import ranking
-from stalkscreen.schema import Case, LabelledIncident
+from stalkscreen.schema import Case, LabelledIncident, happened
 
 CASES = 600
 """Cases read at most; with half of them stalking an AUC of 0.9 then has an interval of about 0.025 a side."""
@@ -40,7 +39,7 @@ def case_ranking(
     for record in records:
         if record.case_id is not None and record.case_stalking is not None and record.pair_id is None:
             by_case[record.case_id].append(record)
-    cases = [sorted(members, key=_when) for members in by_case.values() if len(members) > 1]
+    cases = [sorted(members, key=happened) for members in by_case.values() if len(members) > 1]
     rng = np.random.default_rng(seed)
     cases = [cases[i] for i in sorted(rng.permutation(len(cases))[:most])]
     truth = np.array([any(r.case_stalking for r in members) for members in cases])
@@ -62,7 +61,3 @@ def case_ranking(
         "no_incident_stalking_by_itself": figures(silent),
         "incidents": sum(map(len, cases)),
     }
-
-
-def _when(record: LabelledIncident) -> datetime:
-    return record.occurred_at.replace(tzinfo=None) if record.occurred_at is not None else datetime.min

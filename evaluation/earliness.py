@@ -17,7 +17,7 @@ from evaluation.behaviour import Screener
 from evaluation.case_ranking import case_ranking
 from evaluation.columns import Json
 from stalkscreen.metrics import rate
-from stalkscreen.schema import Case, LabelledIncident
+from stalkscreen.schema import Case, LabelledIncident, happened
 
 SAMPLE = 300
 """Stalking narratives whose prefixes are read at most: a share of 50% then has an interval of about 6 points a side."""
@@ -117,9 +117,8 @@ def case_histories(records: Sequence[LabelledIncident]) -> list[list[LabelledInc
         pairs = [record.pair_id for record in members if record.pair_id is not None]
         if len(members) < 2 or len(set(pairs)) < len(pairs) or not any(record.stalking for record in members):
             continue
-        dated = [(record.occurred_at, record) for record in members if record.occurred_at is not None]
-        if len(dated) == len(members):
-            found.append([record for _, record in sorted(dated, key=lambda pair: pair[0])][:LONGEST])
+        if all(record.occurred_at is not None for record in members):
+            found.append(sorted(members, key=happened)[:LONGEST])
     return found
 
 

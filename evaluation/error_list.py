@@ -16,6 +16,7 @@ import numpy as np
 from evaluation.answers import FOUR, Answers, as_answers
 from evaluation.columns import Columns, Json, read_columns, title_of
 from evaluation.comparison import Other, newly
+from stalkscreen.dataset.writing import inert
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 
@@ -161,12 +162,6 @@ ERROR_COLUMNS = (
     "newly_found_against",
 )
 """Columns of `errors.csv`. Never the narrative."""
-
-
-def inert(value: str | None) -> str:
-    """A cell that no spreadsheet runs as a formula: one that starts like one gets an apostrophe before it."""
-    text = value or ""
-    return f"'{text}" if text.lstrip()[:1] in {"=", "+", "-", "@"} or text[:1] in {"\t", "\r", "\n"} else text
 
 
 def errors_csv(

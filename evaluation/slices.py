@@ -8,6 +8,8 @@ to, or None when that is unknown; the figures, the report and its chart pick it 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,11 @@ MAX_VALUES = 15
 
 OTHER = "other values"
 
+SEXES = ("female", "male", "non-binary")
+"""Values of `people.*.sex` that are shown, those of the committed corpus; any other text counts as unknown."""
+
+_SHORT_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+
 PRESUMPTION = date(2020, 4, 1)
 PRINCIPAL_CRIME = date(2023, 5, 1)
 """Changes of the recording rules (domain facts, section 2): the ex-partner presumption of April 2020 and the
@@ -41,6 +48,7 @@ ORIGIN_NOTE = (
     "any figure over all. Edited ones are mates of pairs, changed so that a label flips or stays (docs/decisions/0009)."
 )
 PEOPLE_NOTE = "Known for synthetic records only, from the sheet the text was written to. Never an input of the model."
+WRITER_NOTE = "An id of up to 40 letters, digits, - and _ is shown; of any other name only a part of its hash."
 OVERT_NOTE = (
     "A threat, violence, weapon, sexual act, entry, damage or tracker. Where fewer of these are found the screen has "
     "taken grave acts for a sign of something else (docs/decisions/0009)."
@@ -83,10 +91,18 @@ def _words(name: str | None) -> str | None:
     return None if name is None else name.replace("_", " ")
 
 
-def _said_of(record: LabelledIncident, person: str, what: str) -> str | None:
+def _sex(record: LabelledIncident, person: str) -> str | None:
     about = (record.people or {}).get(person)
-    value = about.get(what) if isinstance(about, dict) else None
-    return value if isinstance(value, str) else None
+    value = about.get("sex") if isinstance(about, dict) else None
+    named = value.strip().lower() if isinstance(value, str) else None
+    return named if named in SEXES else None
+
+
+def _writer(record: LabelledIncident) -> str | None:
+    """A short id as it is; of a name or any other text a hash, since it goes into the report."""
+    if record.writer is None or _SHORT_ID.fullmatch(record.writer):
+        return record.writer
+    return f"writer {hashlib.sha256(record.writer.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def _recorded_on(record: LabelledIncident) -> date | None:
@@ -133,8 +149,8 @@ SLICES: tuple[Slice, ...] = (
         (*(name for _, name in WORD_BANDS), LONGEST_BAND),
     ),
     Slice("overt_act", "An overtly criminal act told or not", _overt, note=OVERT_NOTE),
-    Slice("victim_sex", "Sex of the victim", lambda r: _said_of(r, "victim", "sex"), note=PEOPLE_NOTE),
-    Slice("suspect_sex", "Sex of the suspect", lambda r: _said_of(r, "suspect", "sex"), note=PEOPLE_NOTE),
+    Slice("victim_sex", "Sex of the victim", lambda r: _sex(r, "victim"), note=PEOPLE_NOTE),
+    Slice("suspect_sex", "Sex of the suspect", lambda r: _sex(r, "suspect"), note=PEOPLE_NOTE),
     Slice("recorded_offence", "Recorded offence", lambda r: title_of(r.recorded_offence), compared=False),
     Slice("year", "Year reported", _year),
     Slice("era", "Recording rules at the time", era, ERAS, ERA_NOTE),
@@ -146,7 +162,7 @@ SLICES: tuple[Slice, ...] = (
     ),
     Slice("origin", "Origin of the narrative", lambda r: r.origin, note=ORIGIN_NOTE, compared=False),
     Slice("stratum", "Kind of record sampled", lambda r: _words(r.stratum), compared=False),
-    Slice("writer", "Writer of the narrative", lambda r: r.writer),
+    Slice("writer", "Writer of the narrative", _writer, note=WRITER_NOTE),
 )
 """Every slice, in the order of the report."""
 

@@ -65,7 +65,7 @@ def main() -> None:
     type=click.Choice(["all", "learning", "held-out"]),
     default="all",
     show_default=True,
-    help="Which hand-written passages may be used: `learning` and `held-out` share none.",
+    help="Which passages may be used: `learning` and `held-out` share none.",
 )
 def synthesise(cases: int, seed: int, out: Path, live_prevalence: float | None, passages: str) -> None:
     """Simulate case histories with labels, evidence and recorded offences.
@@ -134,7 +134,11 @@ def train(
 @_model
 @click.option("--against", metavar="REF", help="Compare with a model, `keyword` or `recorded`.")
 @click.option("--out", type=_FILE, required=True, help="Folder for metrics.json, report.html and errors.csv.")
-@click.option("--live-prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Default 0.008.")
+@click.option(
+    "--live-prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Default: STALKSCREEN_LIVE_PREVALENCE, else 0.008.",
+)
 @click.option(
     "--daily-volume", type=click.IntRange(1), default=1200, show_default=True, help="Records a day of a force."
 )
@@ -157,7 +161,7 @@ def evaluate(
     """Measure a model on a labelled set and write the report.
 
     \b
-    Example:  stalkscreen evaluate --data data/public_cases/public_cases.jsonl --against keyword --out out/public
+    Example:  stalkscreen evaluate --data labelled.csv --against keyword --out out/report
     """
     from stalkscreen.config import Settings
     from stalkscreen.workflow.evaluating import evaluate_files
@@ -196,8 +200,8 @@ def audit_labels(
 
     \b
     Example:  stalkscreen audit-labels --data data/synthetic/narratives.jsonl --out out/audit
-    Own file: stalkscreen audit-labels --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN --out out/audit
-    Reviewed: stalkscreen audit-labels --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN \\
+    Own file: stalkscreen audit-labels --data mine.csv --columns narrative=TEXT,incident_id=URN,stalking=IS_STALKING --out out/audit
+    Reviewed: stalkscreen audit-labels --data mine.csv --columns narrative=TEXT,incident_id=URN,stalking=IS_STALKING \\
                 --apply out/audit/review.csv --out out/audit
     """
     from stalkscreen.config import TrainConfig

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stalkscreen.classifiers import KINDS
 from stalkscreen.errors import ConfigError
@@ -28,7 +28,7 @@ class ValidationSettings(BaseModel):
 
     Attributes:
         folds: Cross-validation folds; every figure that is called cross-validated comes from them.
-        near_duplicate: Records whose word sets have a Jaccard similarity of at least this are kept on one side.
+        near_duplicate: Records whose sets of word pairs have a Jaccard similarity of at least this are kept on one side.
     """
 
     model_config = _FROZEN
@@ -45,7 +45,7 @@ class ThresholdSettings(BaseModel):
         max_near_miss: Largest share of near-misses flagged.
         target_recall: Recall aimed at; the shortfall is reported, never hidden.
         high_band: Largest share of all that is not stalking in band `high`.
-        tier_unclear: Probability of s4A between these two answers `unclear`.
+        tier_unclear: Probability of s4A between these two, the lower first, answers `unclear`.
         cascade_loss: Largest share of true stalking that the cheap first stage may lose, for kinds that have one;
             leave it out for no cascade.
     """
@@ -59,13 +59,21 @@ class ThresholdSettings(BaseModel):
     tier_unclear: tuple[float, float] = (0.4, 0.6)
     cascade_loss: float | None = Field(default=None, ge=0, le=0.05)
 
+    @field_validator("tier_unclear")
+    @classmethod
+    def _lower_first(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = value
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"is [{low:g}, {high:g}]; two numbers from 0 to 1 are needed, the lower first")
+        return value
+
 
 class TrainConfig(BaseModel):
     """One experiment: what is fitted and how it is validated. Unknown keys are refused.
 
     Attributes:
         kind: A name in `stalkscreen.classifiers.KINDS`.
-        seed: Seed of everything random.
+        seed: Seed of the folds; a kind that draws at random has a `seed` of its own in its table.
         classifier: Settings of that kind, from the TOML table of the kind's own name.
         validation: See `ValidationSettings`.
         thresholds: See `ThresholdSettings`.
@@ -96,6 +104,12 @@ class TrainConfig(BaseModel):
         if kind not in KINDS:
             raise ConfigError(
                 f"Config {path}: kind is {kind!r}; allowed: {', '.join(KINDS)}.", file=str(path), field="kind"
+            )
+        if "classifier" in raw:
+            raise ConfigError(
+                f"Config {path}: [classifier] is no table of a config; settings of the kind {kind} belong in [{kind}].",
+                file=str(path),
+                field="classifier",
             )
         raw["classifier"] = raw.pop(kind, {})
         try:

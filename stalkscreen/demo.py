@@ -10,11 +10,19 @@ import csv
 import json
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stalkscreen.config import CHECKOUT, Settings
+from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import StalkscreenError
+
+if TYPE_CHECKING:
+    from evaluation.gates import GateResult
+    from stalkscreen.workflow.training import Trained
 
 CORPUS = CHECKOUT / "data" / "synthetic" / "narratives.jsonl"
 PUBLIC = CHECKOUT / "data" / "public_cases" / "public_cases.jsonl"
@@ -28,13 +36,11 @@ def run(settings: Settings) -> int:
     """Run the demo and answer with the exit code: 0, or 1 when a gate failed and no model is released."""
     from evaluation.gates import Gates, is_better, run_gates
     from evaluation.release import promote, released_or_none
-    from evaluation.report import render_report
     from stalkscreen.cli import readable
     from stalkscreen.references import load_model
     from stalkscreen.schema import Assessment
     from stalkscreen.screening import screen_file
-    from stalkscreen.tracking import runs
-    from stalkscreen.workflow.evaluating import evaluate_on, headline
+    from stalkscreen.workflow.evaluating import evaluate_on
     from stalkscreen.workflow.training import train_and_register
 
     began = time.monotonic()
@@ -47,14 +53,7 @@ def run(settings: Settings) -> int:
     released = released_or_none(settings)
     gates = Gates.read()
     results = run_gates(trained.metrics, trained.scores, released, gates)
-    OUT.mkdir(parents=True, exist_ok=True)
-    report = OUT / "report.html"
-    report.write_text(
-        render_report([trained.metrics, public], trained.metrics["model"], [r.to_json_dict() for r in results]),
-        encoding="utf-8",
-    )
-    (OUT / "public_metrics.json").write_text(json.dumps(public, indent=1), encoding="utf-8")
-    runs.log_evaluation(trained.run_id, "demo", OUT, {f"public.{k}": v for k, v in headline(public).items()}, settings)
+    report = write_report(trained, public, results, settings)
     for result in results:
         click.echo(f"{result.status.replace('_', ' '):>14}  {result.name}: {result.sentence}")
 
@@ -98,6 +97,26 @@ def run(settings: Settings) -> int:
         "stalking=IS_STALKING --config training/configs/linear.toml"
     )
     return 0
+
+
+def write_report(trained: Trained, public: dict[str, Any], results: Sequence[GateResult], settings: Settings) -> Path:
+    """Write the report and the figures on the public cases into a folder of their own, and add that folder to the run.
+
+    The example incidents are screened into the folder above, which is never logged: assessments quote narratives.
+    """
+    from evaluation.report import render_report
+    from stalkscreen.tracking import runs
+    from stalkscreen.workflow.evaluating import headline
+
+    folder = OUT / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    report = folder / "report.html"
+    page = render_report([trained.metrics, public], trained.metrics["model"], [r.to_json_dict() for r in results])
+    write_text(report, page)
+    write_text(folder / "public_metrics.json", json.dumps(public, indent=1))
+    figures = {f"public.{key}": value for key, value in headline(public).items()}
+    runs.log_evaluation(trained.run_id, "demo", folder, figures, settings)
+    return report
 
 
 def _say(title: str) -> None:

@@ -183,7 +183,7 @@ def recall_by_false_flag(y: ArrayLike, p: ArrayLike) -> list[dict[str, Any]]:
 
 
 class ReviewThreshold(NamedTuple):
-    """A chosen threshold, its recall, and how far that is below 0.90 (None when recall is unmeasured)."""
+    """A chosen threshold, its recall, and how far that is below the recall aimed at (None when recall is unmeasured)."""
 
     threshold: float
     recall: Rate
@@ -196,6 +196,7 @@ def choose_review_threshold(
     stratum: Sequence[str | None] | None,
     max_ordinary: float = 0.01,
     max_near_miss: float = 0.12,
+    target_recall: float = TARGET_RECALL,
 ) -> ReviewThreshold:
     """The threshold with the highest recall that keeps every limit on false flags.
 
@@ -209,9 +210,10 @@ def choose_review_threshold(
         stratum: `(n,)` of `stalking`, `near_miss`, `ordinary` or None; or None when no record has one.
         max_ordinary: Highest share of ordinary records that may be flagged, 0..1.
         max_near_miss: Highest share of near misses that may be flagged, 0..1.
+        target_recall: Recall aimed at, 0..1; it moves the shortfall only, never the threshold.
 
     Returns:
-        Threshold, recall and shortfall from `TARGET_RECALL`. Just above the highest score, with recall 0,
+        Threshold, recall and shortfall from `target_recall`. Just above the highest score, with recall 0,
         when even the surest records break a limit; 0.5 when there is no record at all.
     """
     truth, score = np.asarray(y, dtype=float), np.asarray(p, dtype=float)
@@ -239,7 +241,7 @@ def choose_review_threshold(
         below = float(table.threshold[best + 1]) if best + 1 < len(table.threshold) else 0.0
         middle = (value + below) / 2
         value = middle if below < middle else value
-    shortfall = None if recall.value is None else max(0.0, TARGET_RECALL - recall.value)
+    shortfall = None if recall.value is None else max(0.0, target_recall - recall.value)
     return ReviewThreshold(value, recall, shortfall)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -122,6 +123,11 @@ class Incident(BaseModel):
     @classmethod
     def _local_time(cls, value: datetime | None) -> datetime | None:
         return value.replace(tzinfo=LONDON) if value is not None and value.tzinfo is None else value
+
+
+def happened(incident: Incident) -> float:
+    """When, as POSIX seconds, to put incidents in order; before all others where it is not known."""
+    return -inf if incident.occurred_at is None else incident.occurred_at.timestamp()
 
 
 class Evidence(BaseModel):

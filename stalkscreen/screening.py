@@ -2,7 +2,8 @@
 
 The output's suffix chooses its form. `.jsonl` holds one assessment a line as in the contract; `.csv` and `.parquet`
 hold one row an incident with the headline answers and the whole assessment as JSON. Columns that are not ours ride
-along (`extra` in JSONL) and are never used.
+along (`extra` in JSONL) and are never used; one that is named like a column of the output is written as `input_<name>`.
+The file is read twice: once to check all of it and to learn its extra columns, once to assess.
 """
 
 from __future__ import annotations
@@ -14,19 +15,38 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from stalkscreen.dataset import Columns, Problem, stream_incidents, write_rejects
 from stalkscreen.dataset.problems import data_error
+from stalkscreen.dataset.writing import REJECT_SUFFIXES, inert
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.progress import counted
 from stalkscreen.schema import Assessment, Case, Incident
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
+COLUMNS = (
+    "incident_id",
+    "flag",
+    "band",
+    "probability",
+    "probability_at_live",
+    "history_check",
+    "offence_family",
+    "tier_hint",
+    "indicators",
+    "recorded_offence",
+    "possible_misidentification",
+    "model_version",
+    "assessment",
+)
+"""Columns of a CSV or Parquet output in their order, the keys of `flat_row`; the file's extra columns follow."""
+MAX_EXTRA_COLUMNS = 16_000
+"""Most extra columns of a CSV or Parquet output: an Excel sheet has 16,384 columns. Beyond it the names in JSON Lines are data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +101,7 @@ class _Sink(Protocol):
 
 
 class _Jsonl:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Mapping[str, str]) -> None:
         self.stream = path.open("w", encoding="utf-8", newline="\n")
 
     def write(self, incidents: Sequence[Incident], assessments: Sequence[Assessment]) -> None:
@@ -95,81 +115,75 @@ class _Jsonl:
         self.stream.close()
 
 
-def _with_extra(incident: Incident, assessment: Assessment) -> dict[str, Any]:
-    row = flat_row(assessment)
-    return {**row, **{k: v for k, v in (incident.model_extra or {}).items() if k not in row}}
+def _extra_names(extras: Iterable[str]) -> dict[str, str]:
+    """Each extra column of the file to its name in a CSV or Parquet output, where `COLUMNS` keep theirs."""
+    taken = {*COLUMNS, *extras}
+    names = {}
+    for name in extras:
+        written = name
+        if name in COLUMNS:
+            while written in taken:
+                written = f"input_{written}"
+            taken.add(written)
+        names[name] = written
+    return names
+
+
+def _extra_cells(incident: Incident, names: Mapping[str, str]) -> dict[str, Any]:
+    return {names[name]: value for name, value in (incident.model_extra or {}).items()}
 
 
 class _Csv:
-    def __init__(self, path: Path) -> None:
-        self.stream = path.open("w", encoding="utf-8", newline="")
-        self.writer: csv.DictWriter[str] | None = None
+    def __init__(self, path: Path, names: Mapping[str, str]) -> None:
+        self.names = names
+        self.stream = path.open("w", encoding="utf-8-sig", newline="")
+        self.writer = csv.DictWriter(self.stream, [*COLUMNS, *names.values()])
+        self.writer.writeheader()
 
     def write(self, incidents: Sequence[Incident], assessments: Sequence[Assessment]) -> None:
         for incident, assessment in zip(incidents, assessments, strict=True):
-            row = _with_extra(incident, assessment)
-            if self.writer is None:
-                self.writer = csv.DictWriter(self.stream, list(row), extrasaction="ignore")
-                self.writer.writeheader()
-            self.writer.writerow({k: _guarded(v) for k, v in row.items()})
+            row = flat_row(assessment) | _extra_cells(incident, self.names)
+            self.writer.writerow({k: inert(v) if isinstance(v, str) else v for k, v in row.items()})
 
     def close(self) -> None:
-        if self.writer is None:
-            self.stream.write("incident_id\n")
         self.stream.close()
 
 
-def _guarded(value: Any) -> Any:
-    """A cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
-
-
 class _Parquet:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.writer: Any = None
-        self.schema: Any = None
-
-    def write(self, incidents: Sequence[Incident], assessments: Sequence[Assessment]) -> None:
+    def __init__(self, path: Path, names: Mapping[str, str]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows = [_with_extra(i, a) for i, a in zip(incidents, assessments, strict=True)]
-        own = flat_row(assessments[0])
-        rows = [{k: v if k in own or v is None else str(v) for k, v in row.items()} for row in rows]
-        if self.writer is None:
-            kinds = {"flag": pa.bool_(), "history_check": pa.bool_(), "possible_misidentification": pa.bool_()}
-            kinds |= {"probability": pa.float64(), "probability_at_live": pa.float64()}
-            self.schema = pa.schema([(name, kinds.get(name, pa.string())) for name in rows[0]])
-            self.writer = pq.ParquetWriter(self.path, self.schema)
+        self.names = names
+        kinds = dict.fromkeys(("flag", "history_check", "possible_misidentification"), pa.bool_())
+        kinds |= dict.fromkeys(("probability", "probability_at_live"), pa.float64())
+        self.schema = pa.schema([(name, kinds.get(name, pa.string())) for name in (*COLUMNS, *names.values())])
+        self.writer = pq.ParquetWriter(path, self.schema)
+
+    def write(self, incidents: Sequence[Incident], assessments: Sequence[Assessment]) -> None:
+        import pyarrow as pa
+
+        rows = []
+        for incident, assessment in zip(incidents, assessments, strict=True):
+            extra = _extra_cells(incident, self.names)
+            rows.append(flat_row(assessment) | {k: v if v is None else str(v) for k, v in extra.items()})
         self.writer.write_table(pa.Table.from_pylist(rows, schema=self.schema))
 
     def close(self) -> None:
-        if self.writer is None:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            pq.write_table(pa.table({"incident_id": pa.array([], pa.string())}), self.path)
-        else:
-            self.writer.close()
+        self.writer.close()
 
 
 _SINKS: dict[str, type[_Jsonl] | type[_Csv] | type[_Parquet]] = {".jsonl": _Jsonl, ".csv": _Csv, ".parquet": _Parquet}
 
 
 @contextlib.contextmanager
-def _sink(out: Path) -> Iterator[_Sink]:
+def _sink(out: Path, extras: Iterable[str]) -> Iterator[_Sink]:
     """Write beside `out` and put it in place only when everything was written."""
-    if out.suffix.lower() not in _SINKS:
-        raise ConfigError(f"--out {out}: the suffix must be one of {', '.join(SUFFIXES)}.", field="out")
-    if out.is_dir():
-        raise ConfigError(f"--out {out} is a folder; give a file name.", field="out")
-    out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
     os.close(handle)
     building = Path(name)
     try:
-        sink = _SINKS[out.suffix.lower()](building)
+        sink = _SINKS[out.suffix.lower()](building, _extra_names(extras))
         try:
             yield sink
         finally:
@@ -193,24 +207,37 @@ def screen_file(
 
     Args:
         path: `.jsonl`, `.csv` or `.parquet`.
-        out: Where the assessments go; replaced only when all is done.
+        out: Where the assessments go; its folder is made, and it is replaced only when all is done.
         model: Any model.
         columns: A force's own column names.
-        rejects: Where bad rows go with their reasons. Without it one bad row stops the run, after the whole file was
-            checked and every problem listed, with nothing written.
+        rejects: Where bad rows go with their reasons (`.csv` or `.jsonl`; its folder is made). Without it one bad row
+            stops the run, after the whole file was checked and every problem listed, with nothing written.
         chunk_rows: Incidents assessed at a time.
 
     Raises:
-        DataError: The file cannot be read, or has bad rows and `rejects` is not given.
-        ConfigError: `out` has another suffix or is a folder.
+        DataError: The file cannot be read, changes meanwhile, has more extra columns than a table may have, or has bad
+            rows and `rejects` is not given.
+        ConfigError: `out` or `rejects` has another suffix, is a folder, is the file that is read or the other of the
+            two, or its folder cannot be made or written to. Nothing was assessed then.
     """
     began = time.monotonic()
-    if rejects is None:
-        _refuse_bad_rows(path, columns, chunk_rows)
+    _check_target("--out", out, SUFFIXES, {"the input": path})
+    if rejects is not None:
+        _check_target("--rejects", rejects, REJECT_SUFFIXES, {"the input": path, "--out": out})
+    is_table = out.suffix.lower() != ".jsonl"
+    extras, sha256 = _first_pass(path, columns, chunk_rows, refuse=rejects is None, is_table=is_table)
+    _make_folder("--out", out)
+    if rejects is not None:
+        _make_folder("--rejects", rejects)
     read = flagged = misidentified = 0
     bad: list[Problem] = []
-    with _sink(out) as sink:
+    with _sink(out, extras) as sink:
         stream = stream_incidents(path, columns, chunk_rows)
+        if stream.sha256 != sha256:
+            raise DataError(
+                f"{path} changed while it was read; nothing was written. Run again when nobody writes to it.",
+                file=str(path),
+            )
         chunks = counted(stream, "screening", "incidents", lambda chunk: len(chunk.incidents))
         for chunk in chunks:
             bad += chunk.rejects
@@ -228,12 +255,91 @@ def screen_file(
     return Summary(read, rejected, flagged, misidentified, time.monotonic() - began)
 
 
-def _refuse_bad_rows(path: Path, columns: Columns | None, chunk_rows: int) -> None:
-    """Read the whole file once before anything is assessed."""
-    problems = [p for chunk in stream_incidents(path, columns, chunk_rows) for p in chunk.rejects]
+def _check_target(option: str, target: Path, suffixes: Sequence[str], others: Mapping[str, Path]) -> None:
+    """Refuse an output before anything is read.
+
+    Args:
+        option: `--out` or `--rejects`.
+        target: The file it names.
+        suffixes: Those allowed.
+        others: Files of this run that it must not replace, by what they are.
+
+    Raises:
+        ConfigError: It is one of the others, also by way of a link, has another suffix or is a folder.
+    """
+    allowed, field = ", ".join(suffixes), option.removeprefix("--")
+    for what, other in others.items():
+        if _is_same_file(target, other):
+            raise ConfigError(
+                f"{option} {target} is the same file as {what}; give a file of its own that ends in one of {allowed}.",
+                field=field,
+            )
+    if target.suffix.lower() not in suffixes:
+        raise ConfigError(f"{option} {target}: the suffix must be one of {allowed}.", field=field)
+    if target.is_dir():
+        raise ConfigError(f"{option} {target} is a folder; give a file name.", field=field)
+
+
+def _is_same_file(one: Path, two: Path) -> bool:
+    """Also by way of a link, whether or not it is there yet."""
+    same = os.path.realpath(one) == os.path.realpath(two)
+    return same or (one.exists() and two.exists() and one.samefile(two))
+
+
+def _make_folder(option: str, target: Path) -> None:
+    """Make the folder that an output goes into.
+
+    Raises:
+        ConfigError: It cannot be made or written to.
+    """
+    why = "it may not be written to"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"it cannot be made: {error.strerror}"
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise ConfigError(
+            f"{option} {target}: no file can be put into the folder {target.parent} ({why}); name another.",
+            field=option.removeprefix("--"),
+        )
+
+
+def _first_pass(
+    path: Path, columns: Columns | None, chunk_rows: int, *, refuse: bool, is_table: bool
+) -> tuple[list[str], str]:
+    """Read the whole file once before anything is assessed.
+
+    Args:
+        path: The file.
+        columns: A force's own column names.
+        chunk_rows: Incidents read at a time; no more are kept.
+        refuse: Whether a bad row is an error.
+        is_table: Whether the output has a column for each extra.
+
+    Returns:
+        For a table, the names of the extra columns that any good row fills, in the order they come; and the file's sha256.
+
+    Raises:
+        DataError: The file cannot be read, has bad rows and they are to be refused, or has too many extra columns.
+    """
+    extras: dict[str, None] = {}
+    problems: list[Problem] = []
+    stream = stream_incidents(path, columns, chunk_rows)
+    for chunk in stream:
+        if is_table:
+            extras |= dict.fromkeys(name for incident in chunk.incidents for name in incident.model_extra or ())
+        if len(extras) > MAX_EXTRA_COLUMNS:
+            raise DataError(
+                f"{path} has more than {MAX_EXTRA_COLUMNS:,} extra columns, too many for a table; give an --out that ends "
+                "in .jsonl.",
+                file=str(path),
+            )
+        if refuse:
+            problems += chunk.rejects
     if problems:
         error = data_error(problems)
         raise DataError(
             f"{error.message}\nGive --rejects FILE to screen the rest and have these rows written there.",
             **error.context,
         )
+    return list(extras), stream.sha256

@@ -1,4 +1,4 @@
-"""Narratives as sentences, clauses and features' words: the only place that splits or rewrites text.
+"""Narratives as sentences, clauses and features' words: the only place that splits text.
 
 Offsets always count characters of the narrative exactly as given. Normalised text (shorthand spelled out, sex-marked
 words made neutral) is for a classifier's features only and is never shown, stored or counted in.

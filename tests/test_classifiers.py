@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,3 +151,18 @@ def test_the_keyword_baseline_hears_a_negation(records: list[LabelledIncident]) 
     threats = keyword.indicator_names.index("threats_to_victim")
     assert scores.indicators[0, threats] > 0.5 > scores.indicators[1, threats]
     assert scores.spans[1][0].against > 0.5
+
+
+def test_words_of_records_without_a_writer_are_learnt_beside_those_of_many_writers() -> None:
+    corpus = [
+        LabelledIncident(
+            incident_id=f"c{i}", narrative=f"He rang her again on day {i}.", stalking=i % 2 == 0, writer=f"w{i}"
+        )
+        for i in range(12)
+    ]
+    own = [
+        LabelledIncident(incident_id=f"o{i}", narrative=f"Ringback logged on beat {i}.", stalking=i % 2 == 0)
+        for i in range(6)
+    ]
+    fitted: Any = classifier_class("linear")().fit([*corpus, *own], load_taxonomy())
+    assert "ringback" in fitted._vectorisers["words"].vocabulary_

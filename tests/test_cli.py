@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from stalkscreen import screening
 from stalkscreen.cli import main
-from stalkscreen.dataset import write_labelled
+from stalkscreen.dataset import Columns, read_incidents, write_labelled
+from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.schema import Assessment, Case, Incident, LabelledIncident
+from stalkscreen.screening import COLUMNS, flat_row, screen_file
 
 TEXT = "He waits by the bus stop every evening. She keeps ringing from new numbers after being blocked."
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "linear.toml"
@@ -85,6 +88,8 @@ def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(
         frame = pd.read_csv(out, dtype=str) if suffix == ".csv" else pd.read_parquet(out)
         assert frame["incident_id"].tolist() == ["007", "008"]
         assert json.loads(frame["assessment"][0]) == expected.to_json_dict()
+        assert frame.columns.tolist() == [*COLUMNS, "beat"]
+        assert tuple(flat_row(expected)) == COLUMNS
         assert frame["beat"][0] == "K3"
         if suffix == ".csv":
             assert frame["beat"][1] == "'=1+1"
@@ -118,6 +123,147 @@ def test_rejects_takes_the_bad_rows_and_the_rest_is_screened(run, tmp_path: Path
     bad = list(csv.DictReader((tmp_path / "bad.csv").open(encoding="utf-8-sig")))
     assert [(b["incident_id"], b["row"], b["field"]) for b in bad] == [("1", "1", "narrative")]
     assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def cells(path: Path) -> dict[str, list[Any]]:
+    """The columns of a screened `.csv` or `.parquet`, an absent cell as an empty text."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
+    return {
+        name: frame[name].fillna("").tolist() for name in frame if name not in {"flag", "possible_misidentification"}
+    }
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("rejects", [None, "bad.csv"])
+def test_an_extra_column_is_kept_whichever_row_first_fills_it(
+    tmp_path: Path, suffix: str, rejects: str | None, model: ScreeningModel
+) -> None:
+    rows = [
+        {"incident_id": "1", "narrative": TEXT, "beat": "", "team": "red"},
+        {"incident_id": "2", "narrative": TEXT, "beat": "K3", "team": ""},
+        {"incident_id": "3", "narrative": TEXT, "beat": "", "team": ""},
+    ]
+    out = tmp_path / f"out{suffix}"
+    bad = tmp_path / rejects if rejects else None
+    screen_file(incidents_csv(tmp_path / "in.csv", rows), out, model, rejects=bad, chunk_rows=1)
+    screened = cells(out)
+    assert [name for name in screened if name not in COLUMNS] == ["team", "beat"]
+    assert (screened["beat"], screened["team"]) == (["", "K3", ""], ["red", "", ""])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_extra_column_named_like_one_of_ours_is_kept_under_another_name(
+    tmp_path: Path, suffix: str, model: ScreeningModel
+) -> None:
+    rows = [{"incident_id": "1", "narrative": TEXT, "band": "brass", "assessment": "a", "input_assessment": "b"}]
+    out = tmp_path / f"out{suffix}"
+    screen_file(incidents_csv(tmp_path / "in.csv", rows), out, model)
+    screened = cells(out)
+    assert screened["band"][0] in {"low", "medium", "high"}
+    assert screened["input_band"] == ["brass"]
+    assert json.loads(screened["assessment"][0])["incident_id"] == "1"
+    assert (screened["input_assessment"], screened["input_input_assessment"]) == (["b"], ["a"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_without_a_single_good_row_still_has_all_its_columns(
+    tmp_path: Path, suffix: str, model: ScreeningModel
+) -> None:
+    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": ""}])
+    out = tmp_path / f"out{suffix}"
+    screen_file(source, out, model, rejects=tmp_path / "bad.csv")
+    assert set(cells(out)) == {*COLUMNS} - {"flag", "possible_misidentification"}
+    assert cells(out)["incident_id"] == []
+
+
+def test_more_extra_names_than_a_table_can_have_are_refused_but_not_in_json_lines(
+    tmp_path: Path, model: ScreeningModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screening, "MAX_EXTRA_COLUMNS", 2)
+    source = tmp_path / "in.jsonl"
+    lines = [{"incident_id": str(n), "narrative": TEXT, f"key{n}": n} for n in range(3)]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with pytest.raises(DataError, match=r"ends in \.jsonl"):
+        screen_file(source, tmp_path / "out.csv", model)
+    assert screen_file(source, tmp_path / "out.jsonl", model).read == 3
+
+
+def test_screened_csv_opens_in_excel_as_utf8_and_in_our_own_reader(tmp_path: Path, model: ScreeningModel) -> None:
+    rows = [{"incident_id": "1", "narrative": TEXT, "loss": "£20", "sum": " ＝1+1"}]
+    out = tmp_path / "out.csv"
+    screen_file(incidents_csv(tmp_path / "in.csv", rows), out, model)
+    assert out.read_bytes().startswith(b"\xef\xbb\xbf")
+    (read,) = read_incidents(out, Columns.parse("narrative=assessment")).records
+    assert read.incident_id == "1"
+    assert (read.model_extra or {})["loss"] == "£20"
+    assert (read.model_extra or {})["sum"] == "' ＝1+1"
+
+
+class _Untouched(ScreeningModel):
+    """Stands for a model of which a run must make no use."""
+
+    def __init__(self) -> None:
+        pass
+
+    def assess(self, cases: Any) -> Any:
+        raise AssertionError("something was assessed")
+
+
+@pytest.mark.parametrize(
+    ("out", "rejects", "message"),
+    [
+        ("in.csv", None, "--out .*same file as the input; .*.jsonl, .csv, .parquet"),
+        ("sub/../in.csv", None, "same file as the input"),
+        ("link.csv", None, "same file as the input"),
+        ("out.csv", "in.csv", "--rejects .*same file as the input; .*.csv, .jsonl"),
+        ("out.csv", "link.csv", "same file as the input"),
+        ("out.csv", "out.csv", "--rejects .*same file as --out"),
+        ("out.xlsx", None, "--out .*suffix must be one of .jsonl, .csv, .parquet"),
+        ("sub", None, "suffix must be one of"),
+        ("out.csv", "bad.parquet", "--rejects .*suffix must be one of .csv, .jsonl"),
+        ("out.csv", "folder.csv", "is a folder"),
+        ("out.csv", "in.csv/bad.csv", "--rejects .*no file can be put into the folder"),
+        ("in.csv/out.csv", None, "--out .*no file can be put into the folder"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_anything_is_assessed(
+    tmp_path: Path, out: str, rejects: str | None, message: str
+) -> None:
+    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": TEXT}])
+    (tmp_path / "link.csv").symlink_to(source)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    before, names = source.read_bytes(), sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=message):
+        screen_file(source, tmp_path / out, _Untouched(), rejects=tmp_path / rejects if rejects else None)
+    assert source.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == names
+
+
+def test_the_folders_of_both_outputs_are_made(tmp_path: Path, model: ScreeningModel) -> None:
+    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": ""}])
+    screen_file(source, tmp_path / "a" / "out.csv", model, rejects=tmp_path / "b" / "bad.csv")
+    assert (tmp_path / "a" / "out.csv").exists()
+    assert (tmp_path / "b" / "bad.csv").exists()
+
+
+def test_a_file_that_changes_between_the_two_readings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": TEXT, "beat": ""}])
+    first_pass = screening._first_pass
+
+    def then_changed(*args: Any, **more: Any) -> Any:
+        looked = first_pass(*args, **more)
+        incidents_csv(source, [{"incident_id": "1", "narrative": TEXT, "beat": "K3"}])
+        return looked
+
+    monkeypatch.setattr(screening, "_first_pass", then_changed)
+    with pytest.raises(DataError, match="changed while it was read"):
+        screen_file(source, tmp_path / "out.csv", _Untouched())
+    assert list(tmp_path.iterdir()) == [source]
 
 
 @pytest.mark.parametrize(

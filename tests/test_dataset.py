@@ -36,6 +36,7 @@ from stalkscreen.dataset import (
     write_rejects,
 )
 from stalkscreen.dataset.fields import FIELDS, FLAT_FIELDS
+from stalkscreen.dataset.writing import inert
 from stalkscreen.errors import DataError, UnknownNameError
 from stalkscreen.schema import LONDON, PERSON_FIELDS, Evidence, Incident, LabelledIncident, Person
 from stalkscreen.taxonomy import load_taxonomy
@@ -771,7 +772,7 @@ def test_rejects_are_written_with_row_and_reason_and_no_narrative(tmp_path: Path
 
 any_text = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 words = any_text.filter(lambda text: bool(text.strip()))
-starts = st.sampled_from(["", "=", "+", "-", "@", "'", "'=", "''-", "\t=", "\r", "＝"])
+starts = st.sampled_from(["", "=", "+", "-", "@", "'", "'=", "''-", "\t=", "\r", "＝", " =", "\u00a0－"])
 narratives = st.builds(
     lambda a, b, c: a + b + c, starts, words, st.sampled_from(["", "\r\n", "\n", ' "x"', ",;|", "\u2028"])
 )
@@ -857,14 +858,39 @@ def test_the_second_hour_when_the_clocks_go_back_keeps_its_offset(tmp_path: Path
     assert read.occurred_at.astimezone(UTC) == late.astimezone(UTC)
 
 
+@pytest.mark.parametrize("sign", list("=+-@＝＋－＠"))
+@pytest.mark.parametrize("before", ["", " ", "  ", "\u00a0", "\t", "\n"])
+def test_a_cell_that_looks_like_a_formula_is_made_inert(sign: str, before: str) -> None:
+    assert inert(f"{before}{sign}1") == f"'{before}{sign}1"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("\nx", "'\nx"),
+        ("A-1", "A-1"),
+        (" x", " x"),
+        ("'=", "'="),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_cell_that_starts_with_a_break_is_made_inert_and_any_other_left_alone(
+    cell: str | None, expected: str
+) -> None:
+    assert inert(cell) == expected
+
+
 def test_csv_cells_that_look_like_formulas_are_guarded_and_come_back(tmp_path: Path) -> None:
-    starts = ["=1+1", "+447", "-a", "@a", "\tb", "'=kept", "plain"]
+    starts = ["=1+1", "+447", "-a", "@a", "\tb", " =1", "'=kept", "plain"]
     records = [LabelledIncident(incident_id=f"A{i}", narrative=s, stalking=True, team=s) for i, s in enumerate(starts)]  # type: ignore[call-arg]
     path = write_labelled(records, tmp_path / "set.csv")
     with path.open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["narrative"] for row in rows] == ["'=1+1", "'+447", "'-a", "'@a", "'\tb", "'=kept", "plain"]
-    assert [row["guarded_cells"] for row in rows] == ["narrative|team"] * 5 + ["", ""]
+    assert [row["narrative"] for row in rows] == ["'=1+1", "'+447", "'-a", "'@a", "'\tb", "' =1", "'=kept", "plain"]
+    assert [row["guarded_cells"] for row in rows] == ["narrative|team"] * 6 + ["", ""]
     assert read_labelled(path).records == records
 
 

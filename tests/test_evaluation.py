@@ -14,13 +14,15 @@ from jsonschema import Draft202012Validator
 
 from evaluation import behaviour
 from evaluation.earliness import earliness
-from evaluation.error_list import errors_csv, inert
+from evaluation.error_list import errors_csv
 from evaluation.evaluate import DatasetInfo, ThresholdInfo, evaluate, write
 from evaluation.perturbations import PERTURBATIONS, Perturbation
 from evaluation.slices import ERAS, SLICES, era
 from stalkscreen.errors import ConfigError, DataError
+from stalkscreen.run_figures import evaluation_figures
 from stalkscreen.schema import Assessment, Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
+from stalkscreen.workflow.evaluating import About
 
 TAXONOMY = load_taxonomy()
 NAMES = TAXONOMY.indicator_names
@@ -342,6 +344,29 @@ def test_every_slice_has_a_name_of_its_own_and_copes_with_a_bare_record() -> Non
     assert {s.value(record(1, False)) is None for s in SLICES if s.name != "narrative_length"} == {True}
 
 
+def test_free_text_in_place_of_a_sex_or_a_writers_id_reaches_no_figure() -> None:
+    told = f"{SECRET} said on Monday " * 20
+    people = {"victim": {"sex": told}, "suspect": {"sex": told}}
+    records = [
+        record(1, True, people=people, writer=told),
+        record(2, True, people={"victim": {"sex": " Female "}, "suspect": {"sex": "non-binary"}}, writer="w01"),
+        record(3, False, people={"victim": {"sex": ["male"]}}, writer=f"{SECRET} Smith"),
+        record(4, False, people={"victim": {"sex": "male"}}, writer=told),
+    ]
+    found = figures(records, [assessment(i, 0.9) for i in range(1, 5)])
+    assert SECRET not in json.dumps(found)
+    divisions = {division["slice"]: division for division in found["slices"]}
+    assert {part["value"] for part in divisions["victim_sex"]["parts"]} == {"female", "male"}
+    assert divisions["victim_sex"]["unknown"] == 2
+    assert {part["value"] for part in divisions["suspect_sex"]["parts"]} == {"non-binary"}
+    # Writers are told apart all the same.
+    assert [part["rows"] for part in divisions["writer"]["parts"]] == [2, 1, 1]
+    assert "w01" in {part["value"] for part in divisions["writer"]["parts"]}
+    named = evaluation_figures(found)
+    assert "slice.victim_sex.female.recall" in named
+    assert max(map(len, named)) <= 250
+
+
 def test_presumption_only_records_are_taken_out_for_the_second_figure() -> None:
     records = [record(1, True, stalking_basis="presumption_only"), record(2, True)]
     found = figures(records, [assessment(1, 0.1), assessment(2, 0.9)])["presumption"]
@@ -456,12 +481,10 @@ def test_the_table_of_thresholds_agrees_with_the_flags_at_the_review_threshold()
     assert row["precision"] == found["at_threshold"]["precision"]
 
 
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [("=1+1", "'=1+1"), ("@x", "'@x"), (" -2", "' -2"), ("+", "'+"), ("A-1", "A-1"), (None, ""), ("\tx", "'\tx")],
-)
-def test_a_cell_that_looks_like_a_formula_is_made_inert(cell: str | None, expected: str) -> None:
-    assert inert(cell) == expected
+def test_an_id_that_looks_like_a_formula_is_made_inert_in_the_list_of_errors() -> None:
+    odd = {"incident_id": " ＝1+1"}
+    text = errors_csv([record(1, True).model_copy(update=odd)], [assessment(1, 0.1).model_copy(update=odd)], 0.5)
+    assert [row["incident_id"] for row in csv.DictReader(io.StringIO(text))] == ["' ＝1+1"]
 
 
 def test_errors_list_missed_then_falsely_flagged_worst_first() -> None:
@@ -509,3 +532,45 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     records, assessments = many(10)
     with pytest.raises(ConfigError, match="give a folder"):
         write(figures(records, assessments), records, assessments, tmp_path / "out")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder that says what its files are, and one that says nothing."""
+    said, silent = tmp_path / "said", tmp_path / "silent"
+    said.mkdir()
+    silent.mkdir()
+    (said / "dataset.toml").write_text("name = 'Corpus'\nsynthetic = true\nnote = 'Made up.'\nother = 1\n")
+    return said, silent
+
+
+def test_a_set_is_made_up_only_where_every_folder_says_so(folders: tuple[Path, Path]) -> None:
+    said, silent = folders
+    assert About.read([said / "a.csv", said / "b.csv"]) == About(name="Corpus", synthetic=True, note="Made up.")
+    mixed = About.read([silent / "mine.csv", said / "a.csv", silent / "more.csv"])
+    assert mixed == About(name="mine.csv, more.csv and Corpus", synthetic=False, note="Made up.")
+    assert About.read([silent / "mine.csv"]) == About(name="mine.csv")
+    (silent / "dataset.toml").write_text("name = 'Ours'")
+    assert About.read([said / "a.csv", silent / "mine.csv"]).synthetic is False
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"synthetic = true", "name: Field required"),
+        (b"name = ''", "name: "),
+        (b"name = 3", "name: "),
+        (b"name = 'x'\nsynthetic = 'no'", "synthetic: "),
+        (b"name = 'x'\nnote = 3", "note: "),
+        (b"name = ", "not valid TOML in UTF-8"),
+        (b"name = 'caf\xe9'", "not valid TOML in UTF-8"),
+    ],
+)
+def test_a_wrong_dataset_file_is_named_with_what_is_wrong(
+    folders: tuple[Path, Path], content: bytes, message: str
+) -> None:
+    path = folders[1] / "dataset.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        About.read([folders[1] / "mine.csv"])
+    assert str(path) in caught.value.message

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,6 +146,17 @@ class TestFiles:
         rows = [records[0].model_copy(update={"incident_id": "=1+1"}), *records[1:]]
         path = review(tmp_path, ["'=1+1,false,a,b"])
         assert read_review(path, rows)[0].row == 0
+
+    @pytest.mark.parametrize("odd", ["=1+1", " ＝1+1", "+44"])
+    def test_the_review_file_holds_no_formula_and_its_ids_are_found_again(
+        self, found: Audit, spoilt: list[LabelledIncident], tmp_path: Path, odd: str
+    ) -> None:
+        finding = replace(found.findings[0], incident_id=odd)
+        (row,) = csv.DictReader(review_csv(replace(found, findings=[finding])).splitlines())
+        assert row["incident_id"] == f"'{odd}"
+        rows = [r.model_copy(update={"incident_id": odd}) if i == finding.row else r for i, r in enumerate(spoilt)]
+        path = review(tmp_path, [f"{row['incident_id']},{row['current_stalking']},ann,agreed"])
+        assert read_review(path, rows)[0].row == finding.row
 
 
 def review(folder: Path, lines: list[str], header: str = "incident_id,reviewed_stalking,reviewer,reason") -> Path:
@@ -287,6 +300,49 @@ class TestCommand:
         assert (record.model_extra or {})["stalking_before_review"] == rows[0]["current_stalking"]
         (entry,) = map(json.loads, (out / "set_reviewed.changes.jsonl").read_text(encoding="utf-8").splitlines())
         assert (entry["incident_id"], entry["who"]) == (rows[0]["incident_id"], "ann")
+
+    def test_a_second_review_never_replaces_the_first(self, data: Path, tmp_path: Path) -> None:
+        out = tmp_path / "fixed"
+        done = self.call("--data", data, "--apply", review(tmp_path, ["R001,true,ann,x"]), "--out", out)
+        assert done.exit_code == 0, done.output
+        before = {path: path.read_bytes() for path in out.iterdir()}
+        again = self.call("--data", data, "--apply", review(tmp_path, ["R002,true,bob,y"]), "--out", out)
+        assert again.exit_code == 2
+        assert "set_reviewed.changes.jsonl is there already" in again.output
+        assert "--out" in again.output
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+        more = self.call("--data", out / "set_reviewed.csv", "--apply", tmp_path / "reviewed.csv", "--out", out)
+        assert more.exit_code == 0, more.output
+
+    def test_what_to_do_next_can_be_pasted_with_a_forces_own_columns(
+        self, spoilt: list[LabelledIncident], config: Path, tmp_path: Path
+    ) -> None:
+        data = tmp_path / "own set.csv"
+        with data.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["URN", "FREE TEXT", "IS_STALKING"])
+            writer.writerows([r.incident_id, r.narrative, int(r.stalking)] for r in spoilt)
+        columns = "incident_id=URN,narrative=FREE TEXT,stalking=IS_STALKING"
+        out = tmp_path / "audit"
+        done = self.call("--data", data, "--columns", columns, "--config", config, "--out", out)
+        assert done.exit_code == 0, done.output
+        program, command, *args = shlex.split(done.stdout.split("Then:")[1])
+        assert (program, command) == ("stalkscreen", "audit-labels")
+        (out / "review.csv").write_bytes(review(tmp_path, ["R001,true,ann,x"]).read_bytes())
+        applied = self.call(*args)
+        assert applied.exit_code == 0, applied.output
+
+    def test_a_folder_that_cannot_be_made_is_refused_before_the_audit(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_audit(*args: object, **more: object) -> None:
+            raise AssertionError("the audit ran")
+
+        monkeypatch.setattr("training.label_audit.audit", no_audit)
+        (tmp_path / "taken").write_text("a file")
+        done = self.call("--data", data, "--out", tmp_path / "taken")
+        assert done.exit_code == 2
+        assert "no folder can be made" in done.output
 
     def test_a_bad_review_ends_with_2_and_writes_nothing(self, data: Path, tmp_path: Path) -> None:
         path = review(tmp_path, ["nobody,true,ann,x", "R001,perhaps,ann,x"])

@@ -78,3 +78,19 @@ def test_the_number_of_processes_is_read_from_the_environment(text: str, count: 
 def test_a_wrong_number_of_processes_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="STALKSCREEN_WORKERS"):
         workers_from({"STALKSCREEN_WORKERS": text})
+
+
+def test_histories_that_share_a_writer_a_case_or_a_text_with_what_is_scored_are_left_out() -> None:
+    def told(number: str, case: str | None, writer: str | None, text: str) -> LabelledIncident:
+        return LabelledIncident(incident_id=number, case_id=case, writer=writer, narrative=text, stalking=True)
+
+    histories = [
+        told("1", "A", "w1", "He rang."),
+        told("2", "A", "w2", "He came."),
+        told("3", "B", None, "She wrote."),
+        told("4", "B", None, "She waited."),
+        told("5", "C", None, "They shouted."),
+        told("6", "D", "w3", "Nothing more."),
+    ]
+    scored = [told("x", None, "w2", "Other."), told("y", "C", None, "Other."), told("z", None, None, "She wrote.")]
+    assert [h.incident_id for h in out_of_fold.apart_from(histories, scored)] == ["6"]

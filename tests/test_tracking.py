@@ -6,10 +6,14 @@ import json
 import socket
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import training.train
+from evaluation.gates import Gates, run_gates
 from evaluation.release import promote
+from stalkscreen import demo
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
 from stalkscreen.errors import GateFailedError, UnknownNameError
@@ -18,6 +22,7 @@ from stalkscreen.model_format import file_sha256
 from stalkscreen.references import load_model, released_folder, resolve
 from stalkscreen.schema import Case, Incident, LabelledIncident
 from stalkscreen.tracking import registry
+from stalkscreen.tracking.store import NAME, mlflow_at
 from stalkscreen.workflow.training import Trained, train_and_register
 
 CANARY = "zebracrossingcanary"
@@ -198,7 +203,10 @@ def test_a_worse_model_is_not_promoted_and_nothing_changes(
     ]
     path = tmp_path / "muddled.jsonl"
     write_labelled(muddled, path)
-    worse = train_and_register([path], config, store)
+    asked_more = tmp_path / "asked_more.toml"
+    asked_more.write_text(config.read_text() + "[thresholds]\ntarget_recall = 0.97\n")
+    worse = train_and_register([path], asked_more, store)
+    assert " short of 0.970" in worse.summary
     with pytest.raises(GateFailedError, match="ranking") as caught:
         promote(worse.version, store)
     assert caught.value.exit_code == 1
@@ -243,3 +251,52 @@ def test_after_a_number_was_taken_by_another_run_the_same_command_works(
             train_and_register([data], config, settings)
     assert registry.versions(settings) == []
     assert train_and_register([data], config, settings).version == "2"
+
+
+def test_a_version_that_another_run_registers_during_the_fit_takes_nothing_from_this_one(
+    settings: Settings, data: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit_folds = training.train.cross_fit
+
+    def while_another_registers(*args: Any, **kwargs: Any) -> Any:
+        client = mlflow_at(settings).MlflowClient()
+        client.create_registered_model(NAME)
+        client.create_model_version(NAME, source="file:///elsewhere")
+        return fit_folds(*args, **kwargs)
+
+    monkeypatch.setattr(training.train, "cross_fit", while_another_registers)
+    trained = train_and_register([data], config, settings)
+    assert trained.version == trained.model.version == "2"
+
+
+def test_training_files_of_any_name_even_the_same_are_recorded_each_with_its_hash(
+    settings: Settings, records: list[LabelledIncident], config: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / "force" / "R&D, July (1).jsonl", tmp_path / "made_up" / "R&D, July (1).jsonl"]
+    for path, rows in zip(files, (records[::2], records[1::2]), strict=True):
+        path.parent.mkdir()
+        write_labelled(rows, path)
+    (tmp_path / "made_up" / "dataset.toml").write_text("name = 'Made up'\nsynthetic = true\n")
+    trained = train_and_register(files, config, settings)
+    run = mlflow_at(settings).MlflowClient().get_run(trained.run_id)
+    hashes = {file_sha256(path) for path in files}
+    assert len(hashes) == 2
+    assert {value for tag, value in run.data.tags.items() if tag.startswith("data_sha256.")} == hashes
+    (used,) = run.inputs.dataset_inputs
+    assert all(digest in used.dataset.source for digest in hashes)
+    # The force's own file has nothing beside it that calls it made up.
+    dataset = trained.metrics["dataset"]
+    assert (dataset["name"], dataset["synthetic"]) == ("R&D, July (1).jsonl and Made up", False)
+
+
+def test_the_demo_logs_its_report_and_not_what_it_screened(
+    trained: Trained, store: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "OUT", tmp_path / "demo")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "screened.jsonl").write_text("evidence of the run before")
+    results = run_gates(trained.metrics, trained.scores, None, Gates.read())
+    report = demo.write_report(trained, trained.metrics, results, store)
+    assert "<html" in report.read_text(encoding="utf-8")
+    logged = registry.download_evaluation(trained.run_id, store, "evaluation-demo")
+    assert {path.name for path in logged.rglob("*")} == {"report.html", "public_metrics.json"}

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from stalkscreen.classifiers.linear import LinearSettings
-from stalkscreen.config import CHECKOUT, Settings, TrainConfig
+from stalkscreen.config import CHECKOUT, Settings, ThresholdSettings, TrainConfig
+from stalkscreen.dataset import write_labelled
 from stalkscreen.errors import ConfigError, DataError, LeakageError
+from stalkscreen.metrics import choose_review_threshold
 from stalkscreen.schema import LabelledIncident
 from stalkscreen.trained_on import short_hashes
+from stalkscreen.workflow.training import train_and_register
 from training import splits, thresholds
 from training.train import fit
 
@@ -84,6 +87,12 @@ class TestThresholds:
         assert 0.4 < thresholds.best_f1_cut(p, truth) <= 0.6
         assert thresholds.best_f1_cut(p, np.full(40, np.nan)) == 0.5
 
+    def test_the_recall_aimed_at_moves_the_shortfall_and_not_the_threshold(self) -> None:
+        p, y, strata = [0.9, 0.8, 0.1], [0, 1, 0], ["ordinary", "stalking", "ordinary"]
+        wanted = {target: choose_review_threshold(p, y, strata, target_recall=target) for target in (0.5, 0.97)}
+        assert {target: chosen.shortfall for target, chosen in wanted.items()} == {0.5: 0.5, 0.97: 0.97}
+        assert wanted[0.5].threshold == wanted[0.97].threshold
+
 
 CONFIG = Path(__file__).parents[1] / "training" / "configs" / "linear.toml"
 
@@ -113,6 +122,52 @@ class TestFit:
         assert result.model.info.indicator_names == ()
         assert result.cross_validated[0].indicators == []
 
+    def test_the_version_number_is_asked_for_once_all_fits_are_done(self, records: list[LabelledIncident]) -> None:
+        said: list[str] = []
+
+        def next_version() -> str:
+            said.append("asked for the version")
+            return "3"
+
+        config = TrainConfig(kind="keyword", validation={"folds": 3, "near_duplicate": 0.9})
+        result = fit(records, config, next_version=next_version, progress=lambda what, *_: said.append(what))
+        assert [what for what in said if what.startswith(("fitted", "asked"))][-1] == "asked for the version"
+        assert said.count("asked for the version") == 1
+        assert result.model.version == "3"
+
+    def test_the_recall_aimed_at_is_the_configs(self, records: list[LabelledIncident]) -> None:
+        kept = {"kind": "keyword", "validation": {"folds": 3, "near_duplicate": 0.9}}
+        shortfall = {
+            target: fit(records, TrainConfig(**kept, thresholds={"target_recall": target})).review.shortfall
+            for target in (0.01, 1.0)
+        }
+        assert shortfall[0.01] == 0
+        assert shortfall[1.0] is not None
+        assert shortfall[1.0] > 0
+
+    @pytest.mark.parametrize("beside", ["data", "holdout"])
+    def test_what_is_said_of_the_files_is_read_before_the_fit(
+        self,
+        beside: str,
+        records: list[LabelledIncident],
+        settings: Settings,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def too_late(*_: object, **__: object) -> None:
+            raise AssertionError("fitted before everything was read")
+
+        monkeypatch.setattr("training.train.fit", too_late)
+        # No writer, case or text is in both.
+        for name, rows in (("data", records[:90]), ("holdout", [record(1, "alpha beta gamma", stalking=False)])):
+            (tmp_path / name).mkdir()
+            write_labelled(rows, tmp_path / name / "set.jsonl")
+        (tmp_path / beside / "dataset.toml").write_text("synthetic = true")
+        with pytest.raises(ConfigError, match="name: Field required"):
+            train_and_register(
+                [tmp_path / "data" / "set.jsonl"], CONFIG, settings, holdout=[tmp_path / "holdout" / "set.jsonl"]
+            )
+
     def test_one_class_only_is_refused(self, records: list[LabelledIncident]) -> None:
         with pytest.raises(DataError, match="records labelled stalking and records labelled not stalking"):
             fit([r for r in records if r.stalking], TrainConfig(kind="linear"))
@@ -129,6 +184,11 @@ class TestConfig:
             ("kind = 'oracle'", "allowed: keyword, encoder, linear"),
             ("kind = 'linear'\nspeed = 3", "speed"),
             ("kind = 'linear'\n[validation]\nfolds = 1", "validation.folds"),
+            ("kind = 'linear'\n[classifier]\nc = 2", r"\[classifier\] is no table .* belong in \[linear\]"),
+            ("kind = 'linear'\n[thresholds]\ntier_unclear = [0.6, 0.4]", "tier_unclear: .* the lower first"),
+            ("kind = 'linear'\n[thresholds]\ntier_unclear = [-0.1, 0.4]", "from 0 to 1"),
+            ("kind = 'linear'\n[thresholds]\ntier_unclear = [0.4, 1.5]", "from 0 to 1"),
+            ("kind = 'linear'\n[thresholds]\ntier_unclear = [nan, 0.5]", "from 0 to 1"),
             ("kind = ", "not valid TOML"),
             ("seed = 1", "kind is None"),
         ],
@@ -138,6 +198,10 @@ class TestConfig:
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             TrainConfig.read(path)
+
+    @pytest.mark.parametrize("ends", [(0.0, 1.0), (0.5, 0.5)])
+    def test_the_unclear_tier_may_be_everything_or_one_point(self, ends: tuple[float, float]) -> None:
+        assert ThresholdSettings(tier_unclear=ends).tier_unclear == ends
 
     def test_every_committed_config_is_valid(self) -> None:
         for path in CONFIG.parent.glob("*.toml"):

@@ -19,6 +19,7 @@ from typing import Any
 
 from stalkscreen.dataset.problems import Problem, RefusedFileError, data_error, shown
 from stalkscreen.dataset.sources import inspect
+from stalkscreen.dataset.writing import inert
 from stalkscreen.schema import LabelledIncident
 from training.label_audit import Audit, Finding
 
@@ -47,7 +48,6 @@ QUOTED_WORDS = 8
 """So many words of the narrative in a row are a quotation: the change log goes where narratives must not."""
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _FROM_DECISION = ("tier", "stalking_basis", "history_check", "stratum")
 
 
@@ -79,7 +79,7 @@ def review_csv(audit: Audit) -> str:
             "|".join(finding.similar_to),
             *[""] * 3,
         ]
-        writer.writerow([f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell for cell in cells])
+        writer.writerow([inert(cell) for cell in cells])
     return buffer.getvalue()
 
 

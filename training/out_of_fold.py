@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -216,8 +216,7 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
         # Changed texts are put to the first fold's classifier, so that one is kept too.
         fitted = kept.classifier(job.config.kind, "fold-0") if kept and scored and number == 0 else None
         if scored is None or (kept and number == 0 and fitted is None):
-            unseen = {job.records[i].writer for i in outside.tolist()} - {None}
-            histories = without_writers(job.histories, unseen)
+            histories = apart_from(job.histories, [job.records[i] for i in outside.tolist()])
             fitted = classifier.fit([job.records[i] for i in inside.tolist()], taxonomy, progress, histories)
             cases = [Case.of_one(job.records[i]) for i in outside.tolist()]
             first: Classifier | None = getattr(classifier, "first_stage", None)
@@ -230,9 +229,11 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
     return FoldScores(outside, scores, names, first_scores, fitted if number == 0 else None)
 
 
-def without_writers(histories: Sequence[LabelledIncident], writers: Collection[str | None]) -> list[LabelledIncident]:
-    """Case histories in which none of the writers had a hand."""
-    theirs = {h.case_id for h in histories if h.writer in writers}
+def apart_from(histories: Sequence[LabelledIncident], records: Sequence[LabelledIncident]) -> list[LabelledIncident]:
+    """Case histories that share no writer, case or text with the records."""
+    writers, cases = ({getattr(r, name) for r in records} - {None} for name in ("writer", "case_id"))
+    texts = {r.narrative for r in records}
+    theirs = {h.case_id for h in histories if h.writer in writers or h.case_id in cases or h.narrative in texts}
     return [h for h in histories if h.case_id not in theirs]
 
 

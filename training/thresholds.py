@@ -77,7 +77,14 @@ def choose(
 ) -> tuple[Thresholds, ReviewThreshold]:
     """All cuts of a model, and the review threshold's own account of itself (recall, shortfall)."""
     stalking = calibrated(calibration, "stalking", scores.stalking)
-    review = choose_review_threshold(stalking, targets.stalking, strata, settings.max_ordinary, settings.max_near_miss)
+    review = choose_review_threshold(
+        stalking,
+        targets.stalking,
+        strata,
+        settings.max_ordinary,
+        settings.max_near_miss,
+        target_recall=settings.target_recall,
+    )
     negatives = stalking[targets.stalking == 0]
     high = float(np.quantile(negatives, 1 - settings.high_band)) if len(negatives) else 0.5
     return (

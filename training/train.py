@@ -8,7 +8,7 @@ figures are made of. Nothing is written here; `stalkscreen.tracking` does that.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -46,7 +46,7 @@ class TrainingResult:
         grouping: What the folds kept apart, in words.
         review: The review threshold with its recall and shortfall.
         first_fold: The model of fold 0, with the same calibration and cuts, which saw none of the records of that
-            fold; None where its scores were found kept without it.
+            fold.
     """
 
     model: ScreeningModel
@@ -55,7 +55,7 @@ class TrainingResult:
     fold: NDArray[np.intp]
     grouping: str
     review: ReviewThreshold
-    first_fold: ScreeningModel | None = None
+    first_fold: ScreeningModel
 
 
 def fit(
@@ -64,7 +64,7 @@ def fit(
     *,
     files: Sequence[dict[str, Any]] = (),
     data_hash: str = "none",
-    model_version: str = "unregistered",
+    next_version: Callable[[], str] = lambda: "unregistered",
     live_prevalence: float = 0.008,
     workers: int | None = None,
     histories: Sequence[LabelledIncident] = (),
@@ -78,7 +78,8 @@ def fit(
         config: The experiment.
         files: Name, sha256 and rows of each file, for the provenance.
         data_hash: Hash over those.
-        model_version: Version number the model will be registered under.
+        next_version: Gives the version number the model will be registered under; asked once all fits are done, since
+            others may register theirs meanwhile.
         live_prevalence: See `ScreeningModel`.
         workers: Processes that fit folds side by side, at most; see `training.out_of_fold.cross_fit`.
         histories: Incidents of case histories to learn the pattern over time from; never scored.
@@ -118,7 +119,7 @@ def fit(
         cascade = choose_cascade(first, flagged, targets, strata, names, config.thresholds, cuts.review)
     info = ModelInfo(
         kind=config.kind,
-        version=model_version,
+        version=next_version(),
         indicator_names=names,
         family_names=taxonomy.family_names,
         prevalence=share,
@@ -136,11 +137,9 @@ def fit(
         ),
     )
     assessed: list[Assessment | None] = [None] * len(records)
-    first_fold: ScreeningModel | None = None
-    for part in fitted.folds:
-        fold_info = info.model_copy(update={"indicator_names": part.indicator_names})
-        if part.classifier is not None:
-            first_fold = ScreeningModel(part.classifier, fold_info, live_prevalence)
+    infos = [info.model_copy(update={"indicator_names": part.indicator_names}) for part in fitted.folds]
+    first_fold = ScreeningModel(cast(Classifier, fitted.folds[0].classifier), infos[0], live_prevalence)
+    for part, fold_info in zip(fitted.folds, infos, strict=True):
         rows = part.rows.tolist()
         ids = [records[i].incident_id for i in rows]
         scored = cast(Classifier, Scored(part.scores, part.indicator_names, ids, config.kind, part.first))

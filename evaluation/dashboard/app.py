@@ -24,8 +24,8 @@ from evaluation.dashboard import pages
 from evaluation.dashboard.figures import FIGURES, SEPARATE, compared, compared_parts, side, threshold_of
 from evaluation.dashboard.sources import Catalogue, Evaluation
 from evaluation.dashboard.state import State
-from evaluation.error_list import inert
 from evaluation.report import render_report
+from stalkscreen.dataset.writing import inert
 
 HOSTS = ("127.0.0.1", "localhost")
 

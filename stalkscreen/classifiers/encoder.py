@@ -5,7 +5,8 @@ left out (`encoder_text`). Every clause is scored for the 26 indicators, as show
 scored from all clauses together. The linear classifier is fitted beside it on the same records: its scores are mixed
 in, because the two make different mistakes, and it is the cheap first stage of the cascade.
 
-Fitting needs torch (`encoder_training`), scoring only ONNX Runtime. Both give the same numbers (tests/test_encoder.py).
+Fitting needs torch (`encoder_training`), scoring only ONNX Runtime. Both give the same numbers, but for the rounding that
+`precision = "int8"` asks for (tests/test_encoder.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from random import Random
 from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.special import expit, log_softmax, logit, softmax
 
 from stalkscreen.classifiers.base import FOUR, Floats, Progress, ScoredSpan, Scores, Targets, silent
@@ -28,7 +29,7 @@ from stalkscreen.classifiers.encoder_heads import Heads
 from stalkscreen.classifiers.encoder_text import EncodedCase, encode
 from stalkscreen.classifiers.linear import LinearClassifier
 from stalkscreen.errors import ModelFormatError
-from stalkscreen.schema import Case, LabelledIncident
+from stalkscreen.schema import Case, LabelledIncident, happened
 from stalkscreen.taxonomy import Taxonomy
 from stalkscreen.text import clauses
 
@@ -100,6 +101,12 @@ class EncoderSettings(BaseModel):
     linear_share: float = Field(default=0.5, ge=0, le=1)
     linear_share_indicators: float = Field(default=0.75, ge=0, le=1)
     precision: Literal["float32", "int8"] = "float32"
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> Self:
+        if 0 < self.layers <= self.frozen_layers:
+            raise ValueError("frozen_layers must be less than layers")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,11 +350,11 @@ def case_samples(
     for members in cases.values():
         if len(members) < 2:
             continue
+        members.sort(key=happened)
         parts = samples_of(members, taxonomy, names, weight)
         binary = np.full(len(BINARY), np.nan)
         binary[0] = float(any(m.case_stalking for m in members))
-        with np.errstate(all="ignore"):
-            shown = np.max([np.where(np.isnan(p.indicators), -1, p.indicators) for p in parts], axis=0)
+        shown = np.max([np.where(np.isnan(p.indicators), -1, p.indicators) for p in parts], axis=0)
         made.append(
             Sample(
                 Case(tuple(members)),

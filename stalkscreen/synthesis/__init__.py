@@ -1,1 +1,1 @@
-"""The synthetic corpus: how hand-written narratives enter it, how forces record them, and simulated histories."""
+"""The synthetic corpus: how written narratives enter it, how forces record them, and simulated histories."""

@@ -1,6 +1,6 @@
 """Simulated case histories: people, what one did to another over time, and how different officers wrote it down.
 
-Facts come first (`events`: who, which acts, when), hand-written wording second (`composing`: passages of one writer and register
+Facts come first (`events`: who, which acts, when), written wording second (`composing`: passages of one writer and register
 an incident), labels from the text third (`history_labels`), the recorder's title last. Incident labels follow the text of that
 incident alone; `case_stalking` says what the history adds up to (labelling guide, section 8).
 
@@ -67,7 +67,7 @@ class Simulator:
 
     Args:
         seed: Every case has chance of its own, drawn from the seed and its number.
-        passages: File of hand-written passages; by default the committed one.
+        passages: File of written passages; by default the committed one.
         settings: By default the packaged `histories.toml`.
         recorder: Puts the offence titles on.
         part: Which of the passages may be used.
@@ -291,7 +291,7 @@ def synthesise(
         used = "" if part == "all" else f", {part} passages"
         (building / "dataset.toml").write_text(
             f'name = "Simulated histories, {cases} cases, seed {seed}{live}{used}"\nsynthetic = true\n'
-            'note = "Simulated people and events; hand-written passages recombined, so texts share sentences."\n',
+            'note = "Simulated people and events; machine-written passages recombined, so texts share sentences."\n',
             encoding="utf-8",
         )
         write_manifest(building)

@@ -163,7 +163,7 @@ def read_passages(path: Path) -> list[Passage]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         raise DataError(
-            f"{path}: there is no such file. Simulated histories are put together from hand-written passages; "
+            f"{path}: there is no such file. Simulated histories are put together from written passages; "
             "`python -m stalkscreen.synthesis.passages SHEET.jsonl … FILE` makes it from writers' sheets.",
             file=str(path),
         ) from None

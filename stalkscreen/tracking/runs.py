@@ -113,12 +113,14 @@ def record_run(
                 "data_hash": info.provenance.data_hash,
                 "grouping": info.provenance.grouping,
                 "code_version": info.provenance.code_version,
-                **{f"data_sha256.{Path(s['name']).name}": s["sha256"] for s in sources},
+                # Numbered: a file's name need not be one that MLflow takes, and two files may have the same.
+                **{f"data_sha256.{number}": s["sha256"] for number, s in enumerate(sources, 1)},
             }
         )
         mlflow.log_params({k: str(v)[:500] for k, v in params.items()})
-        # No narrative goes into the record, and the source is a name with its hash rather than a place.
-        source = CodeDatasetSource({f"sha256 of {s['name']}": str(s["sha256"]) for s in sources})
+        # No narrative goes into the record, and each source is a name with its hash rather than a place.
+        files = {f"file {n}": f"{s['name']}, sha256 {s['sha256']}" for n, s in enumerate(sources, 1)}
+        source = CodeDatasetSource(files)
         dataset = mlflow.data.from_pandas(frame, source=source, name=NAME, targets="stalking")
         mlflow.log_input(dataset, context="training")
         logged = mlflow.pyfunc.log_model(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from stalkscreen.config import Settings
 from stalkscreen.dataset import LabelledSet
 from stalkscreen.errors import ConfigError
@@ -31,30 +33,73 @@ def seen_in_training(model: ScreeningModel, labelled: LabelledSet) -> Seen:
     return count_seen(narratives, labelled.files, model.trained_on, model.info.provenance.data)
 
 
+class About(BaseModel):
+    """What labelled files are, as `dataset.toml` beside them says it; other keys are left alone.
+
+    Attributes:
+        name: As the report should call them.
+        synthetic: True when no narrative is a police record.
+        note: Anything a reader must know.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: str = Field(min_length=1)
+    synthetic: bool = False
+    note: str = ""
+
+    @classmethod
+    def read(cls, paths: Sequence[Path]) -> About:
+        """Of all the files together: synthetic only where every folder says so, named after the files where one says nothing.
+
+        Raises:
+            ConfigError: A `dataset.toml` cannot be read, or a value in it is wrong.
+        """
+        found = []
+        for folder in dict.fromkeys(p.parent for p in paths):
+            names = ", ".join(p.name for p in paths if p.parent == folder)
+            found.append(_said_in(folder / "dataset.toml") or cls(name=names))
+        return cls(
+            name=" and ".join(a.name for a in found),
+            synthetic=all(a.synthetic for a in found),
+            note=" ".join(a.note for a in found if a.note),
+        )
+
+
+def _said_in(path: Path) -> About | None:
+    """One `dataset.toml`; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        return About(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", file=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML in UTF-8: {error}.", file=str(path)) from error
+    except ValidationError as error:
+        listed = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f"{path}: {listed}. It needs `name`, a text; `synthetic`, true or false, and `note`, a text, may be left out.",
+            file=str(path),
+        ) from error
+
+
 def describe(
-    paths: Sequence[Path],
+    about: About,
     labelled: LabelledSet,
     grouping: str,
     seen: Seen,
     compared_seen: Mapping[str, Seen] | None = None,
 ) -> DatasetInfo:
-    """What the files are: from `dataset.toml` beside them (name, synthetic, note), else their names."""
+    """What the files are, and how many of their records were in training."""
     from evaluation.evaluate import DatasetInfo
 
-    abouts: list[Mapping[str, Any]] = []
-    for folder in dict.fromkeys(p.parent for p in paths):
-        about = folder / "dataset.toml"
-        if about.is_file():
-            try:
-                abouts.append(tomllib.loads(about.read_text(encoding="utf-8")))
-            except tomllib.TOMLDecodeError as error:
-                raise ConfigError(f"{about} is not valid TOML: {error}.", file=str(about)) from error
     return DatasetInfo(
-        name=" and ".join(a["name"] for a in abouts) or ", ".join(p.name for p in paths),
+        name=about.name,
         sha256=[f["sha256"] for f in labelled.files],
-        synthetic=bool(abouts) and all(a.get("synthetic", False) for a in abouts),
+        synthetic=about.synthetic,
         grouping=grouping,
-        note=" ".join(a["note"] for a in abouts if a.get("note")),
+        note=about.note,
         seen=seen,
         compared_seen=compared_seen or {},
     )
@@ -98,7 +143,7 @@ def shown(figures: Mapping[str, float], key: str) -> str:
 def evaluate_set(
     model: ScreeningModel,
     labelled: LabelledSet,
-    paths: Sequence[Path],
+    about: About,
     settings: Settings,
     *,
     answers: Answers | None = None,
@@ -121,7 +166,7 @@ def evaluate_set(
         threshold=ThresholdInfo(
             model.thresholds.review, model.thresholds.high, model.prevalence, "stored in the model"
         ),
-        dataset=describe(paths, labelled, "none: the model is fixed", counted, compared_seen),
+        dataset=describe(about, labelled, "none: the model is fixed", counted, compared_seen),
         seen_in_training=seen,
         baselines=baselines,
         daily_volume=daily_volume,
@@ -133,7 +178,7 @@ def evaluate_set(
 
 def evaluate_on(model: ScreeningModel, paths: Sequence[Path], settings: Settings) -> Json:
     """Figures of a loaded model on labelled files, without writing anything."""
-    return evaluate_set(model, read_labels(paths, None), paths, settings)
+    return evaluate_set(model, read_labels(paths, None), About.read(paths), settings)
 
 
 def evaluate_files(
@@ -159,7 +204,7 @@ def evaluate_files(
     if live_prevalence is not None:
         settings = replace(settings, live_prevalence=live_prevalence)
     loaded = load_model(model, settings)
-    labelled = read_labels(data, columns)
+    labelled, about = read_labels(data, columns), About.read(data)
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     compared_seen: dict[str, Seen] = {}
     if against not in (None, "keyword", "recorded"):
@@ -172,7 +217,7 @@ def evaluate_files(
     metrics = evaluate_set(
         loaded,
         labelled,
-        data,
+        about,
         settings,
         answers=answers,
         baselines=baselines,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,7 +23,7 @@ def audit_labels(
     """Write the records whose label or recorded offence is probably wrong, for review; answers with a summary.
 
     Raises:
-        DataError: The file cannot be used, or `out` cannot be written to.
+        DataError: The file cannot be used, `out` has a `review.csv` already, or no folder can be made there.
         ConfigError: The `audit` extra is not installed.
     """
     from training.label_audit import audit
@@ -36,13 +37,15 @@ def audit_labels(
             file=str(review),
         )
     labelled = read_labels([path], columns)
-    found = audit(labelled.records, config, progress=stages("audit"))
     _make_folder(out)
+    found = audit(labelled.records, config, progress=stages("audit"))
     tasks = out / ("label_studio_tasks_with_text.json" if with_text else "label_studio_tasks.json")
     write_text(review, "\ufeff" + review_csv(found))
     write_text(tasks, label_studio_tasks(found, labelled.records, with_text=with_text))
     counts = Counter(kind for finding in found.findings for kind in finding.kinds)
     used = "and marked indicators " if found.indicators_used else ""
+    mapped = ["--columns", columns] if columns else []
+    then = ["stalkscreen", "audit-labels", "--data", str(path), *mapped, "--apply", str(review), "--out", str(out)]
     return (
         f"{found.records:,} records read, {len(found.findings):,} to review: "
         f"{counts['label_misses_stalking']:,} labels that may miss stalking, {counts['label_overstates_stalking']:,} that may "
@@ -56,7 +59,7 @@ def audit_labels(
             if found.records < SMALL_AUDIT
             else ""
         )
-        + f"\nThen:    stalkscreen audit-labels --data {path} --apply {review} --out {out}"
+        + f"\nThen:    {shlex.join(then)}"
     )
 
 
@@ -64,17 +67,24 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
     """Write the corrected set and its change log beside each other; the original is left as it is.
 
     Raises:
-        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written).
+        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written), `out` has the
+            change log of an earlier review, or no folder can be made there.
     """
     import json
 
     from stalkscreen.dataset import write_labelled
     from training.label_review import corrected, read_review
 
+    target, logged = out / f"{path.stem}_reviewed{path.suffix.lower()}", out / f"{path.stem}_reviewed.changes.jsonl"
+    if logged.exists():
+        raise DataError(
+            f"{logged} is there already and says what an earlier review changed; choose another --out or move it and "
+            f"{target.name} away. To add to that review, give its corrected set as --data.",
+            file=str(logged),
+        )
     labelled = read_labels([path], columns)
     records, log = corrected(labelled.records, read_review(reviewed, labelled.records))
     _make_folder(out)
-    target, logged = out / f"{path.stem}_reviewed{path.suffix.lower()}", out / f"{path.stem}_reviewed.changes.jsonl"
     write_labelled(records, target)
     write_text(logged, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in log))
     changed = sum(entry["from"] != entry["to"] for entry in log)

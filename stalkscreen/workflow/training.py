@@ -14,7 +14,7 @@ from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.progress import stages
 from stalkscreen.run_figures import SCORES, read_scores
 from stalkscreen.trained_on import Seen
-from stalkscreen.workflow.evaluating import assess_all, describe, evaluate_set, headline, shown
+from stalkscreen.workflow.evaluating import About, assess_all, describe, evaluate_set, headline, shown
 from stalkscreen.workflow.reading import read_labels
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def train_and_register(
 
     Raises:
         DataError, LeakageError: See `read_labelled` and `training.splits.check_holdout`.
-        ConfigError: The config or a setting is wrong.
+        ConfigError: The config, a setting or a `dataset.toml` beside the files is wrong.
     """
     from evaluation.release_facts import other_set
     from stalkscreen.tracking import registry
@@ -68,13 +68,16 @@ def train_and_register(
     from training.train import fit
 
     config = TrainConfig.read(config_path)
-    labelled = read_labels(data, columns)
+    labelled, about = read_labels(data, columns), About.read(data)
     learnt = read_labels(histories, columns) if histories else None
-    held_out = read_labels(holdout, columns) if holdout else None
+    held_out = (read_labels(holdout, columns), About.read(holdout)) if holdout else None
     if held_out is not None:
         splits.check_holdout(
-            [*labelled.records, *(learnt.records if learnt else ())], held_out.records, config.validation.near_duplicate
+            [*labelled.records, *(learnt.records if learnt else ())],
+            held_out[0].records,
+            config.validation.near_duplicate,
         )
+    registry.next_version(settings)  # a store that cannot be reached is said now, not after the fit
     files = [*labelled.files, *(dict(f) | {"used_as": "histories"} for f in (learnt.files if learnt else ()))]
     result = fit(
         labelled.records,
@@ -83,19 +86,20 @@ def train_and_register(
         kept=_kept_folds(keep_folds, files, config) if keep_folds is not None else None,
         files=files,
         data_hash=labelled.data_hash,
-        model_version=registry.next_version(settings),
+        next_version=lambda: registry.next_version(settings),
         live_prevalence=settings.live_prevalence,
         progress=stages("training"),
     )
     model = result.model
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
-    metrics = _evaluate_folds(result, labelled, data, baselines, settings)
+    metrics = _evaluate_folds(result, labelled, about, baselines, settings)
     model.info = model.info.model_copy(update={"headline": headline(metrics)})
-    parts = [evaluate_set(model, held_out, holdout, settings)] if held_out is not None else []
+    parts = [evaluate_set(model, *held_out, settings)] if held_out is not None else []
     if parts:
         metrics["other_sets"] = [other_set(part) for part in parts]
     run_id, scores = _record(result, labelled, metrics, parts, baselines, settings)
-    return Trained(run_id, model.version, model, metrics, scores, _summary(run_id, result, metrics))
+    summary = _summary(run_id, result, metrics, config.thresholds.target_recall)
+    return Trained(run_id, model.version, model, metrics, scores, summary)
 
 
 def _kept_folds(folder: Path, files: Sequence[Mapping[str, Any]], config: TrainConfig) -> KeptFolds:
@@ -114,7 +118,7 @@ def _kept_folds(folder: Path, files: Sequence[Mapping[str, Any]], config: TrainC
 def _evaluate_folds(
     result: TrainingResult,
     labelled: LabelledSet,
-    paths: Sequence[Path],
+    about: About,
     baselines: Mapping[str, Answers],
     settings: Settings,
 ) -> Json:
@@ -125,19 +129,19 @@ def _evaluate_folds(
 
     model, cuts = result.model, result.model.thresholds
     chosen = f"chosen on out-of-fold scores, {_folds(result)}"
-    # Changed texts and prefixes are put to a model that saw none of the records they are made from, where there is one.
-    seen, probe = result.first_fold is None, result.first_fold or model
-    unseen = [r for r, fold in zip(labelled.records, result.fold, strict=True) if seen or fold == 0]
+    # Changed texts and prefixes are put to a model that saw none of the records they are made from.
+    probe = result.first_fold
+    unseen = [r for r, fold in zip(labelled.records, result.fold, strict=True) if fold == 0]
     return evaluate(
         labelled.records,
         result.cross_validated,
         threshold=ThresholdInfo(cuts.review, cuts.high, model.prevalence, chosen),
-        dataset=describe(paths, labelled, result.grouping, Seen(0, "folds")),
+        dataset=describe(about, labelled, result.grouping, Seen(0, "folds")),
         seen_in_training=False,
         baselines=baselines,
         live_prevalence=settings.live_prevalence,
-        behaviour=behaviour_tests(unseen, probe, seen_in_training=seen),
-        earliness=earliness(unseen, probe, seen_in_training=seen),
+        behaviour=behaviour_tests(unseen, probe, seen_in_training=False),
+        earliness=earliness(unseen, probe, seen_in_training=False),
     )
 
 
@@ -186,10 +190,10 @@ def _record(
     return run_id, scores
 
 
-def _summary(run_id: str, result: TrainingResult, metrics: Json) -> str:
+def _summary(run_id: str, result: TrainingResult, metrics: Json, target_recall: float) -> str:
     """The headline in a few lines, and which labels were missing."""
     figures = headline(metrics)
-    shortfall = "" if not result.review.shortfall else f", {result.review.shortfall:.3f} short of 0.90"
+    shortfall = "" if not result.review.shortfall else f", {result.review.shortfall:.3f} short of {target_recall:.3f}"
     lines = [
         f"Run {run_id}, version {result.model.version} registered as candidate.",
         f"{len(result.cross_validated):,} records, {_folds(result)}.",
