@@ -112,12 +112,9 @@ def _ours(results: Results, name: str) -> Any:
 
 def ratio_ours(results: Results, quick: bool) -> Json:
     """The serving encoder on the same texts: the scores alone, and the whole answers (which the ratio is taken from)."""
-    from benchmarks.peers.ours import encoder_shape
-
     row = _ours(results, "encoder")
     texts, pieces = _short_texts(quick)
-    shape = encoder_shape()
-    flops = float(np.mean([operations(n, *shape) for n in pieces]))
+    flops = float(np.mean([operations(n, *row.shape()) for n in pieces]))
     row.assess(texts[:16])
     scores, answers = _rate(row.score, texts), _rate(row.assess, texts)
     return {

@@ -23,6 +23,20 @@ DEFAULT_LIVE_PREVALENCE = 0.008
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
+def whole_number(env: Mapping[str, str], name: str, example: str) -> int | None:
+    """A count in the environment; None where it is blank or not set.
+
+    Raises:
+        ConfigError: It is not a whole number from 1.
+    """
+    text = env.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"{name} is {text!r}; a whole number from 1 is needed, such as {example}.", field=name)
+    return int(text)
+
+
 class ValidationSettings(BaseModel):
     """How records are split.
 

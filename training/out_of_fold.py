@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stalkscreen.classifiers import Classifier, Progress, Scores, classifier_class, silent
-from stalkscreen.config import TrainConfig
+from stalkscreen.config import TrainConfig, whole_number
 from stalkscreen.errors import ConfigError, StalkscreenError
 from stalkscreen.schema import Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
@@ -177,15 +177,7 @@ def workers_from(env: Mapping[str, str]) -> int | None:
     Raises:
         ConfigError: It is not a whole number from 1.
     """
-    text = env.get("STALKSCREEN_WORKERS", "").strip()
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(
-            f"STALKSCREEN_WORKERS is {text!r}; a whole number from 1 is needed, such as 2 (1: one fold after another).",
-            field="STALKSCREEN_WORKERS",
-        )
-    return int(text)
+    return whole_number(env, "STALKSCREEN_WORKERS", "2 (1: one fold after another)")
 
 
 def _processes(tasks: int, records: int, workers: int | None) -> int:

@@ -165,12 +165,6 @@ class KindRow:
         return [p for p in files_below(model) if "evaluation" not in p.relative_to(model).parts]
 
 
-def encoder_settings() -> EncoderSettings:
-    """Of the config that the encoder's rows name."""
-    config = TrainConfig.read(CHECKOUT / EncoderRow.settings["config"])
-    return EncoderSettings(**config.classifier)
-
-
 def pretrained(settings: EncoderSettings) -> Path:
     """Folder of the weights that the encoder started from.
 
@@ -183,9 +177,8 @@ def pretrained(settings: EncoderSettings) -> Path:
         raise NotAvailableError(error.message) from error
 
 
-def encoder_shape() -> tuple[int, int]:
-    """Layers and width of the encoder's body."""
-    settings = encoder_settings()
+def shape(settings: EncoderSettings) -> tuple[int, int]:
+    """Layers and width of an encoder's body."""
     about = json.loads((pretrained(settings) / "config.json").read_text(encoding="utf-8"))
     return settings.layers or int(about["num_hidden_layers"]), int(about["hidden_size"])
 
@@ -209,8 +202,7 @@ class _TorchBody:
         folder = pretrained(settings)
         torch.set_num_threads(CORES)
         self._torch = torch
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        config.num_hidden_layers = settings.layers or config.num_hidden_layers
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, num_hidden_layers=shape(settings)[0])
         self._network = AutoModel.from_pretrained(folder, config=config, local_files_only=True).eval()
 
     def run(self, _: None, feeds: dict[str, Any]) -> list[Any]:
@@ -245,6 +237,11 @@ class EncoderRow(KindRow):
     kind: ClassVar[str] = "encoder"
     settings: ClassVar[dict[str, Any]] = {"config": "training/configs/encoder.toml", "runtime": "as served"}
 
+    def shape(self) -> tuple[int, int]:
+        """Layers and width of the body of the model that answers."""
+        classifier: Any = self._loaded().classifier
+        return shape(classifier.settings)
+
 
 class EncoderTorchRow(EncoderRow):
     """The encoder with its network in torch: what serving without torch gains. Speed only."""
@@ -267,7 +264,8 @@ class EncoderTorchRow(EncoderRow):
     @classmethod
     def files(cls, folder: Path) -> list[Path]:
         """The model with the torch weights, all layers of them, in place of the ONNX graph."""
-        base = pretrained(encoder_settings())
+        about = json.loads((cls.model_folder(folder) / "classifier" / "encoder.json").read_text(encoding="utf-8"))
+        base = pretrained(EncoderSettings(**about["settings"]))
         return [p for p in super().files(folder) if p.suffix != ".onnx"] + [base / "model.safetensors"]
 
 

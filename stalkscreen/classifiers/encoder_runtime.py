@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stalkscreen.classifiers.encoder_heads import Heads, Singles
 from stalkscreen.classifiers.encoder_text import Batch, EncodedCase, collate
-from stalkscreen.errors import ConfigError
+from stalkscreen.config import whole_number
 
 MAX_THREADS = 4
 """Most threads of one model; `STALKSCREEN_THREADS` sets another number."""
@@ -32,14 +32,7 @@ def threads_from(env: Mapping[str, str]) -> int:
     Raises:
         ConfigError: `STALKSCREEN_THREADS` is not a whole number from 1.
     """
-    text = env.get("STALKSCREEN_THREADS", "").strip()
-    if not text:
-        return min(MAX_THREADS, os.cpu_count() or 1)
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(
-            f"STALKSCREEN_THREADS is {text!r}; a whole number from 1 is needed, such as 2.", field="STALKSCREEN_THREADS"
-        )
-    return int(text)
+    return whole_number(env, "STALKSCREEN_THREADS", "2") or min(MAX_THREADS, os.cpu_count() or 1)
 
 
 class Runtime:
