@@ -57,6 +57,10 @@ OVERT_NOTE = (
 MAX_GAPS = 30
 """Largest gaps listed over all slices."""
 
+AGE_BANDS = ((17, "under 18"), (24, "18 to 24"), (44, "25 to 44"), (64, "45 to 64"))
+OLDEST_BAND = "65 and over"
+AGES = (*(name for _, name in AGE_BANDS), OLDEST_BAND)
+
 WORD_BANDS = ((50, "up to 50 words"), (120, "51 to 120 words"), (250, "121 to 250 words"))
 LONGEST_BAND = "over 250 words"
 
@@ -91,11 +95,23 @@ def _words(name: str | None) -> str | None:
     return None if name is None else name.replace("_", " ")
 
 
-def _sex(record: LabelledIncident, person: str) -> str | None:
+def _about(record: LabelledIncident, person: str, what: str) -> object:
     about = (record.people or {}).get(person)
-    value = about.get("sex") if isinstance(about, dict) else None
+    return about.get(what) if isinstance(about, dict) else None
+
+
+def _sex(record: LabelledIncident, person: str) -> str | None:
+    value = _about(record, person, "sex")
     named = value.strip().lower() if isinstance(value, str) else None
     return named if named in SEXES else None
+
+
+def _age_band(record: LabelledIncident, person: str) -> str | None:
+    """By whole years from 0 to 120; anything else counts as unknown."""
+    age = _about(record, person, "age")
+    if isinstance(age, bool) or not isinstance(age, int) or not 0 <= age <= 120:
+        return None
+    return next((name for most, name in AGE_BANDS if age <= most), OLDEST_BAND)
 
 
 def _writer(record: LabelledIncident) -> str | None:
@@ -151,6 +167,8 @@ SLICES: tuple[Slice, ...] = (
     Slice("overt_act", "An overtly criminal act told or not", _overt, note=OVERT_NOTE),
     Slice("victim_sex", "Sex of the victim", lambda r: _sex(r, "victim"), note=PEOPLE_NOTE),
     Slice("suspect_sex", "Sex of the suspect", lambda r: _sex(r, "suspect"), note=PEOPLE_NOTE),
+    Slice("victim_age", "Age of the victim", lambda r: _age_band(r, "victim"), AGES, PEOPLE_NOTE),
+    Slice("suspect_age", "Age of the suspect", lambda r: _age_band(r, "suspect"), AGES, PEOPLE_NOTE),
     Slice("recorded_offence", "Recorded offence", lambda r: title_of(r.recorded_offence), compared=False),
     Slice("year", "Year reported", _year),
     Slice("era", "Recording rules at the time", era, ERAS, ERA_NOTE),

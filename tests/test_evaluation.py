@@ -367,6 +367,17 @@ def test_free_text_in_place_of_a_sex_or_a_writers_id_reaches_no_figure() -> None
     assert max(map(len, named)) <= 250
 
 
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [(0, "under 18"), (17, "under 18"), (18, "18 to 24"), (44, "25 to 44"), (64, "45 to 64"), (65, "65 and over")]
+    + [(age, None) for age in (-1, 121, True, "34", SECRET, None)],
+)
+def test_ages_are_shown_in_bands_and_nothing_else_counts_as_an_age(age: object, band: str | None) -> None:
+    found = figures([record(1, True, people={"victim": {"age": age}})], [assessment(1, 0.9)])
+    division = next(d for d in found["slices"] if d["slice"] == "victim_age")
+    assert [part["value"] for part in division["parts"]] == ([] if band is None else [band])
+
+
 def test_presumption_only_records_are_taken_out_for_the_second_figure() -> None:
     records = [record(1, True, stalking_basis="presumption_only"), record(2, True)]
     found = figures(records, [assessment(1, 0.1), assessment(2, 0.9)])["presumption"]
