@@ -188,7 +188,11 @@ def evaluate(
 @click.option("--config", type=_FILE, help="Experiment config (TOML) of the classifier and folds; default: linear.")
 @click.option("--with-text", is_flag=True, help="Put narratives into the Label Studio tasks; otherwise ids only.")
 @click.option(
-    "--apply", "reviewed", type=_FILE, metavar="REVIEWED.CSV", help="Write the set with these decisions in it."
+    "--apply",
+    "reviewed",
+    type=_FILE,
+    metavar="FILE",
+    help="Write the set with the decisions in this review.csv or JSON export of Label Studio.",
 )
 def audit_labels(
     data: Path, columns: str | None, out: Path, config: Path | None, with_text: bool, reviewed: Path | None

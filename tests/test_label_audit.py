@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from stalkscreen.config import TrainConfig
 from stalkscreen.dataset import read_labelled, write_labelled
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.schema import LabelledIncident
+from training import label_studio
 from training.label_audit import Audit, audit, disagreeing_duplicates
-from training.label_review import corrected, label_studio_tasks, read_review, review_csv
+from training.label_review import corrected, read_review, review_csv
 
 CONFIG = TrainConfig(kind="linear", validation={"folds": 3, "near_duplicate": 0.9})
 WRONG = ("R004", "R013", "R060", "R087")
@@ -135,9 +137,9 @@ class TestFiles:
         assert not any(r.narrative[:25] in text for r in spoilt)
 
     def test_tasks_hold_the_narrative_only_when_asked(self, found: Audit, spoilt: list[LabelledIncident]) -> None:
-        without = json.loads(label_studio_tasks(found, spoilt, with_text=False))
+        without = json.loads(label_studio.tasks(found, spoilt, with_text=False))
         assert all("text" not in task["data"] for task in without)
-        first = json.loads(label_studio_tasks(found, spoilt, with_text=True))[0]
+        first = json.loads(label_studio.tasks(found, spoilt, with_text=True))[0]
         assert first["data"]["text"] == spoilt[found.findings[0].row].narrative
         assert first["predictions"][0]["result"][0]["type"] == "choices"
         assert 0 <= first["predictions"][0]["score"] <= 1
@@ -162,6 +164,23 @@ class TestFiles:
 def review(folder: Path, lines: list[str], header: str = "incident_id,reviewed_stalking,reviewer,reason") -> Path:
     path = folder / "reviewed.csv"
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def task(
+    incident_id: str, choice: str | None, reason: str, *, by: object = 1, current: str = "true", **more: object
+) -> dict[str, Any]:
+    """An annotated task as Label Studio exports it."""
+    stalking = {"from_name": "stalking", "to_name": "text", "type": "choices", "value": {"choices": [choice]}}
+    why = {"from_name": "reason", "to_name": "text", "type": "textarea", "value": {"text": [reason]}}
+    result = [stalking, *([why] if reason else [])] if choice else []
+    data = {"incident_id": incident_id, "current_stalking": current, "text": "He followed the twins home."}
+    return {"id": 5, "data": data, "annotations": [{"completed_by": by, "result": result, **more}]}
+
+
+def export(folder: Path, *tasks: dict[str, Any]) -> Path:
+    path = folder / "export.json"
+    path.write_text(json.dumps(tasks), encoding="utf-8")
     return path
 
 
@@ -223,6 +242,53 @@ class TestReview:
         )
         (decision,) = read_review(path, records)
         assert (decision.row, decision.stalking) == (1, False)
+
+    def test_the_answers_of_label_studio_are_read(self, records: list[LabelledIncident], tmp_path: Path) -> None:
+        path = export(
+            tmp_path,
+            task("R001", "not_stalking", "one act only", by=7),
+            task("R002", "stalking", "", by={"id": 9, "email": "ann@force.example"}),
+            task("R003", None, ""),
+            task("R004", "not_stalking", "skipped", was_cancelled=True),
+        )
+        decisions = read_review(path, records)
+        assert [(d.row, d.stalking, d.reviewer, d.reason) for d in decisions] == [
+            (1, False, "7", "one act only"),
+            (2, True, "ann@force.example", ""),
+        ]
+
+    def test_every_problem_of_an_export_is_listed(self, records: list[LabelledIncident], tmp_path: Path) -> None:
+        twice = task("R001", "not_stalking", "one act")
+        twice["annotations"] *= 2
+        path = export(
+            tmp_path,
+            twice,
+            {"incident_id": "R002", "stalking": "stalking"},
+            task("nobody", "stalking", "x"),
+            task("R003", "perhaps", "x"),
+            task("R004", "not_stalking", ""),
+            task("R005", "stalking", "agreed", current="false"),
+        )
+        with pytest.raises(DataError) as caught:
+            read_review(path, records)
+        assert [(p["row"], p["field"]) for p in caught.value.context["problems"]] == [
+            (1, "annotations"),
+            (2, None),
+            (3, "incident_id"),
+            (4, "reviewed_stalking"),
+            (5, "reason"),
+            (6, "current_stalking"),
+        ]
+        assert "twins" not in caught.value.message
+
+    @pytest.mark.parametrize("text", ["", "{", "{}", "[1]", "[[]]", "\ufeff", '"x"', "[" * 100_000])
+    def test_what_is_no_list_of_tasks_is_refused(
+        self, records: list[LabelledIncident], tmp_path: Path, text: str
+    ) -> None:
+        path = tmp_path / "export.json"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=r"JSON|list of tasks"):
+            read_review(path, records)
 
     def test_both_labels_are_kept_and_what_contradicts_the_new_one_goes(
         self, records: list[LabelledIncident], tmp_path: Path

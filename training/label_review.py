@@ -1,15 +1,14 @@
 """From the findings of an audit to a review file, and from the reviewed file to a corrected set.
 
-In: findings, then the same file with a person's decisions in it. Out: `review.csv` and Label Studio tasks; later the
-corrected records with both labels and a log of who changed what and why. Without a person's decision no label changes.
-No file holds a narrative, except the tasks where that was asked for.
+In: findings, then the same file, or an export of Label Studio, with a person's decisions in it. Out: `review.csv`; later
+the corrected records with both labels and a log of who changed what and why. Without a person's decision no label
+changes. No file holds a narrative.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from stalkscreen.dataset.problems import Problem, RefusedFileError, data_error, 
 from stalkscreen.dataset.sources import inspect
 from stalkscreen.dataset.writing import inert
 from stalkscreen.schema import LabelledIncident
-from training.label_audit import Audit, Finding
+from training.label_audit import Audit
+from training.label_studio import read_export
 
 REVIEW_COLUMNS = (
     "rank",
@@ -83,46 +83,6 @@ def review_csv(audit: Audit) -> str:
     return buffer.getvalue()
 
 
-def label_studio_tasks(audit: Audit, records: Sequence[LabelledIncident], *, with_text: bool) -> str:
-    """The findings as Label Studio tasks (JSON), each with the score's suggestion as a prediction.
-
-    Args:
-        audit: The findings.
-        records: The set they come from.
-        with_text: Put the narrative into each task; otherwise the id alone, to be looked up in the force's own system.
-    """
-    return json.dumps([_task(n, f, records, with_text) for n, f in enumerate(audit.findings, 1)], indent=1) + "\n"
-
-
-def _task(number: int, finding: Finding, records: Sequence[LabelledIncident], with_text: bool) -> dict[str, Any]:
-    choice = "stalking" if finding.suggested else "not_stalking"
-    text = {"text": records[finding.row].narrative} if with_text else {}
-    return {
-        "id": number,
-        "data": {
-            "incident_id": finding.incident_id,
-            "finding": ", ".join(finding.kinds),
-            "current_stalking": _word(finding.current),
-            "recorded_offence": finding.recorded_offence or "",
-            **text,
-        },
-        "predictions": [
-            {
-                "model_version": "stalkscreen audit-labels",
-                "score": round(finding.probability if finding.suggested else 1 - finding.probability, 4),
-                "result": [
-                    {
-                        "from_name": "stalking",
-                        "to_name": "text",
-                        "type": "choices",
-                        "value": {"choices": [choice]},
-                    }
-                ],
-            }
-        ],
-    }
-
-
 def _word(value: bool) -> str:
     return "true" if value else "false"
 
@@ -134,44 +94,13 @@ def read_review(path: Path, records: Sequence[LabelledIncident]) -> list[Decisio
         DataError: Anything in the file is wrong; every problem is listed, by row.
     """
     try:
-        source = inspect(path)
-        if source.suffix != ".csv":
-            raise RefusedFileError(path, f"the suffix is {source.suffix!r}", "the reviewed file as .csv")
-        with path.open(encoding=source.encoding, newline="") as stream:
-            text = stream.read()
-        header = text.split("\n", 1)[0]
-        delimiter = max(",;\t", key=header.count)
-        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+        rows, problems = read_export(path) if path.suffix.lower() == ".json" else _csv_rows(path)
     except RefusedFileError as refused:
         raise data_error([refused.problem]) from None
-    except csv.Error:
-        wrong = "a quote is left open or not doubled"
-        raise data_error(
-            [Problem(str(path), None, None, wrong, "CSV as it was written, with decisions filled in")]
-        ) from None
-    names = [name.strip() for name in rows[0]]
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise data_error(
-            [
-                Problem(str(path), None, name, "the column is missing", f"the columns {', '.join(NEEDED)}")
-                for name in missing
-            ]
-        )
-    problems: list[Problem] = []
-    if len(set(names)) < len(names):
-        problems.append(Problem(str(path), None, None, "a column name occurs twice", "each column name once"))
     place = {r.incident_id: row for row, r in enumerate(records)}
     first: dict[str, int] = {}
     decisions: list[Decision] = []
-    for number, cells in enumerate(rows[1:], 1):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(names):
-            wrong = f"the row has {len(cells)} cells"
-            problems.append(Problem(str(path), number, None, wrong, f"{len(names)}, as many as column names"))
-            continue
-        row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
+    for number, row in rows:
         incident_id = _unguarded(row["incident_id"], place)
         found = list(_row_problems(row, incident_id, place, first, records))
         problems += [Problem(str(path), number, field, wrong, allowed) for field, wrong, allowed in found]
@@ -184,8 +113,48 @@ def read_review(path: Path, records: Sequence[LabelledIncident]) -> list[Decisio
             Problem(str(path), None, "reviewed_stalking", "no row has a decision", "true or false in at least one row")
         )
     if problems:
-        raise data_error(problems)
+        raise data_error(sorted(problems, key=lambda problem: problem.row or 0))
     return decisions
+
+
+def _csv_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[Problem]]:
+    """Rows by number, blank ones left out, and what is wrong with the others.
+
+    Raises:
+        RefusedFileError: It is no review file.
+        DataError: Columns are missing.
+    """
+    source = inspect(path)
+    if source.suffix != ".csv":
+        raise RefusedFileError(
+            path, f"the suffix is {source.suffix!r}", "the reviewed file as .csv or Label Studio's .json"
+        )
+    with path.open(encoding=source.encoding, newline="") as stream:
+        text = stream.read()
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+    except csv.Error:
+        wrong = "a quote is left open or not doubled"
+        raise RefusedFileError(path, wrong, "CSV as it was written, with decisions filled in") from None
+    names = [name.strip() for name in rows[0]]
+    if missing := [name for name in NEEDED if name not in names]:
+        allowed = f"the columns {', '.join(NEEDED)}"
+        raise data_error([Problem(str(path), None, name, "the column is missing", allowed) for name in missing])
+    problems: list[Problem] = []
+    if len(set(names)) < len(names):
+        problems.append(Problem(str(path), None, None, "a column name occurs twice", "each column name once"))
+    found: list[tuple[int, dict[str, str]]] = []
+    for number, cells in enumerate(rows[1:], 1):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) == len(names):
+            found.append((number, dict(zip(names, (cell.strip() for cell in cells), strict=True))))
+        else:
+            wrong = f"the row has {len(cells)} cells"
+            problems.append(Problem(str(path), number, None, wrong, f"{len(names)}, as many as column names"))
+    return found, problems
 
 
 def _unguarded(cell: str, known: Mapping[str, int]) -> str:

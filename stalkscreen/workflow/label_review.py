@@ -26,8 +26,9 @@ def audit_labels(
         DataError: The file cannot be used, `out` has a `review.csv` already, or no folder can be made there.
         ConfigError: The `audit` extra is not installed.
     """
+    from training import label_studio
     from training.label_audit import audit
-    from training.label_review import label_studio_tasks, review_csv
+    from training.label_review import review_csv
 
     began = time.monotonic()
     review = out / "review.csv"
@@ -41,7 +42,7 @@ def audit_labels(
     found = audit(labelled.records, config, progress=stages("audit"))
     tasks = out / ("label_studio_tasks_with_text.json" if with_text else "label_studio_tasks.json")
     write_text(review, "\ufeff" + review_csv(found))
-    write_text(tasks, label_studio_tasks(found, labelled.records, with_text=with_text))
+    write_text(tasks, label_studio.tasks(found, labelled.records, with_text=with_text))
     counts = Counter(kind for finding in found.findings for kind in finding.kinds)
     used = "and marked indicators " if found.indicators_used else ""
     mapped = ["--columns", columns] if columns else []
