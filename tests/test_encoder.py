@@ -31,6 +31,7 @@ from stalkscreen.model_format import Cascade, ModelInfo, Thresholds
 from stalkscreen.schema import Case, Incident, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 from stalkscreen.text import clauses
+from stalkscreen.workflow.training import _kept_folds
 from training.cascade import choose_cascade
 from training.kept_folds import KeptFolds
 from training.out_of_fold import cross_fit
@@ -397,6 +398,15 @@ def test_a_run_that_stopped_goes_on_from_its_kept_folds(
         ]
     with pytest.raises(DataError, match="other data or settings"):
         KeptFolds(tmp_path / "folds", {"data": "b"})
+
+
+def test_kept_folds_belong_to_files_to_what_they_were_used_as_and_to_the_columns_read(tmp_path: Path) -> None:
+    files = [{"sha256": "a"}, {"sha256": "b", "used_as": "histories"}]
+    for _ in range(2):
+        _kept_folds(tmp_path / "folds", files, None, config())
+    for others, columns in (([{"sha256": "a"}, {"sha256": "b"}], None), (files, "narrative=FREE_TEXT")):
+        with pytest.raises(DataError, match="other data or settings"):
+            _kept_folds(tmp_path / "folds", others, columns, config())
 
 
 def test_a_folder_with_other_things_in_it_is_not_used_for_folds(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from stalkscreen.classifiers import Classifier, ScoredSpan, Scores, classifier_class
+from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import DataError
 
 
@@ -46,7 +47,7 @@ class KeptFolds:
             elif any(folder.iterdir()):
                 raise DataError(f"{folder} is not empty and keeps no folds; choose another folder.", file=str(folder))
             else:
-                about.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+                write_text(about, json.dumps(wanted, indent=1))
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: kept folds cannot be read or written there.", file=str(folder)) from error
 

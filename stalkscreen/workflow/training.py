@@ -83,7 +83,7 @@ def train_and_register(
         labelled.records,
         config,
         histories=learnt.records if learnt else (),
-        kept=_kept_folds(keep_folds, files, config) if keep_folds is not None else None,
+        kept=_kept_folds(keep_folds, files, columns, config) if keep_folds is not None else None,
         files=files,
         data_hash=labelled.data_hash,
         next_version=lambda: registry.next_version(settings),
@@ -102,13 +102,17 @@ def train_and_register(
     return Trained(run_id, model.version, model, metrics, scores, summary)
 
 
-def _kept_folds(folder: Path, files: Sequence[Mapping[str, Any]], config: TrainConfig) -> KeptFolds:
-    """The folder of finished folds, for exactly these files, this config and these settings."""
+def _kept_folds(
+    folder: Path, files: Sequence[Mapping[str, Any]], columns: str | None, config: TrainConfig
+) -> KeptFolds:
+    """The folder of finished folds, for exactly these files read in this way, this config and these settings."""
     from training.kept_folds import KeptFolds
     from training.out_of_fold import settings_of
 
     made_of = {
         "files": [f["sha256"] for f in files],
+        "used_as": [f.get("used_as") for f in files],
+        "columns": columns,
         "config": config.model_dump(mode="json"),
         "settings": settings_of(config),
     }
