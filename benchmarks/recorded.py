@@ -1,7 +1,8 @@
 """Out-of-fold scores that training has already made, so that the encoder is not fitted five times more.
 
-Input: the folder in which `stalkscreen train --keep-folds out/folds` kept its folds, or the scores beside a kept model.
-They count only where they were made from this very corpus file with these very folds.
+Input: the folder in which `stalkscreen train --keep-folds out/folds` kept its folds, or the evaluation in a model kept
+in `models/`, which knows both stages together, the cascade, only. They count only where they were made from this very
+corpus file with these very folds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchmarks.corpus import Corpus
 from benchmarks.peers.ours import kept_model
 from stalkscreen.config import CHECKOUT, TrainConfig
 from stalkscreen.model_format import ModelInfo, Platt, read_info
+from stalkscreen.run_figures import SCORES, read_scores
 from stalkscreen.taxonomy import load_taxonomy
 
 Floats = NDArray[np.float64]
@@ -81,6 +83,27 @@ def kept_folds(kind: str, corpus: Corpus) -> OutOfFold | None:
         if cheap is not None:
             first[outside] = cheap.stalking
     return OutOfFold(scores, None if np.isnan(first).any() else first, indicators, "folds as kept by training")
+
+
+def released_cascade(corpus: Corpus) -> tuple[Floats, dict[str, float]] | None:
+    """Out-of-fold answers of the cascade as the evaluation of the kept encoder recorded them.
+
+    Returns:
+        `(n,)` probabilities, and micro-averaged `f1`, `precision`, `recall` of the indicators at the cuts it chose; None
+        where no encoder with a cascade, trained on this very corpus with these folds, is kept.
+    """
+    folder, info = kept_model("encoder"), kept_on_this_corpus("encoder", corpus)
+    if folder is None or info is None or info.cascade is None:
+        return None
+    evaluation = folder / "evaluation"
+    try:
+        scores = read_scores(evaluation / SCORES)
+        together = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))["indicators"]["all_together"]
+        found = np.array([scores[r.incident_id][1] for r in corpus.sample.records])
+    except (OSError, ValueError, KeyError):
+        return None
+    rates = {name: float(together[name]["value"]) for name in ("precision", "recall")}
+    return found, {"f1": 2 * rates["precision"] * rates["recall"] / sum(rates.values()), **rates}
 
 
 def through_cascade(found: OutOfFold, info: ModelInfo | None) -> Floats | None:

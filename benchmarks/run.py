@@ -60,20 +60,17 @@ def measure_row(name: str, results: Results, corpus: Corpus, refit: bool) -> Non
     except NotAvailableError as error:
         results.set_missing(name, error.message)
         return
-    why = None
-    if name not in SAME_AS:
-        count = int(corpus.fold.max()) + 1
-        taken = not refit and kept_folds(str(getattr(row_class(name), "kind", None)), corpus)
-        if not taken and any(results.get(f"{name}/fold-{i}", key) is None for i in range(count)):
-            why = work("folds", name, results, key, corpus.quick)
-        if why is None and results.get(f"{name}/fit", key) is None:
-            why = work("fit", name, results, key, corpus.quick)
     speed = speed_key(name, key)
-    judged_by_kept = name in JUDGED_BY_KEPT and not refit and kept_on_this_corpus("encoder", corpus) is not None
-    if why is None and judged_by_kept and results.get(f"{name}/judge", speed) is None:
-        why = work("judge", name, results, speed, corpus.quick)
-    if why is None and results.get(f"{name}/speed", speed) is None:
-        why = work("speed", name, results, speed, corpus.quick)
+    released = name in JUDGED_BY_KEPT and not refit and kept_on_this_corpus("encoder", corpus) is not None
+    answer = [("judge", f"{name}/judge", speed)] if released else []
+    answer += [("speed", f"{name}/speed", speed)]
+    learn = [] if name in SAME_AS else [("fit", f"{name}/fit", key)]
+    if learn and not released and (refit or kept_folds(str(getattr(row_class(name), "kind", None)), corpus) is None):
+        learn[:0] = [("folds", f"{name}/fold-{i}", key) for i in range(int(corpus.fold.max()) + 1)]
+    why = None
+    for stage, place, made_of in answer + learn if released else learn + answer:
+        if why is None and results.get(place, made_of) is None:
+            why = work(stage, name, results, made_of, corpus.quick)
     results.set_missing(name, why)
 
 

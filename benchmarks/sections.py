@@ -114,7 +114,8 @@ def ratio_ours(results: Results, quick: bool) -> Json:
     """The serving encoder on the same texts: the scores alone, and the whole answers (which the ratio is taken from)."""
     row = _ours(results, "encoder")
     texts, pieces = _short_texts(quick)
-    flops = float(np.mean([operations(n, *row.shape()) for n in pieces]))
+    layers, width = row.shape()
+    flops = float(np.mean([operations(n, layers, width) for n in pieces]))
     row.assess(texts[:16])
     scores, answers = _rate(row.score, texts), _rate(row.assess, texts)
     return {

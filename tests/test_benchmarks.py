@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import xml.etree.ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from benchmarks.clock import percentile, throughput
 from benchmarks.corpus import Corpus, quick_sample
 from benchmarks.intervals import differences, figures, micro_f1
 from benchmarks.plot import draw
-from benchmarks.recorded import OutOfFold, kept_folds, through_cascade
+from benchmarks.recorded import OutOfFold, kept_folds, released_cascade, through_cascade
 from benchmarks.results import Results, key_of
 from benchmarks.rows import ROWS, row_class, source_digest
 from benchmarks.sample import Sample
@@ -181,6 +182,44 @@ class TestRecorded:
         assert found.indicators.shape == (len(records), 26)
         assert kept_folds("encoder", corpus) is None
         assert kept_folds("linear", replace(corpus, data_hash="other")) is None
+
+    def test_the_cascade_is_taken_from_the_released_evaluation(
+        self, records: list[LabelledIncident], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        corpus = Corpus(
+            Sample(records, np.arange(len(records))),
+            np.zeros(0, int),
+            Sample([], np.zeros(0, int)),
+            "d",
+            "k",
+            quick=False,
+        )
+        about = ModelInfo(
+            kind="encoder", version="1", indicator_names=[], family_names=[], prevalence=0.4,
+            thresholds=Thresholds(review=0.5, high=0.9),
+            cascade=Cascade(
+                cut=0.1, thresholds=Thresholds(review=0.5, high=0.9), stated_loss=0.01, stalking=2, lost=1,
+                lost_upper=0.9, below_cut=0.5,
+            ),
+        )  # fmt: skip
+        known: list[ModelInfo | None] = [about]
+        monkeypatch.setattr(recorded, "kept_model", lambda _: tmp_path)
+        monkeypatch.setattr(recorded, "kept_on_this_corpus", lambda *_: known[0])
+        assert released_cascade(corpus) is None  # no evaluation beside it
+        lines = [f"{r.incident_id},{int(r.stalking)},0.{i:03d}" for i, r in enumerate(records)]
+        evaluation = tmp_path / "evaluation"
+        evaluation.mkdir()
+        (evaluation / "cv_scores.csv").write_text("\n".join(["incident_id,stalking,probability", *reversed(lines)]))
+        together = {"precision": {"value": 0.6}, "recall": {"value": 0.3}}
+        (evaluation / "metrics.json").write_text(json.dumps({"indicators": {"all_together": together}}))
+        found = released_cascade(corpus)
+        assert found is not None
+        np.testing.assert_allclose(found[0], np.arange(len(records)) / 1000)
+        assert found[1]["f1"] == pytest.approx(0.4)
+        known[0] = about.model_copy(update={"cascade": None})
+        assert released_cascade(corpus) is None
+        known[0] = None
+        assert released_cascade(corpus) is None
 
 
 class TestRows:

@@ -2,7 +2,7 @@
 
 Fair settings: SetFit's own defaults (cosine loss on pairs, learning rate 2e-5, batches of 16 pairs). It draws pairs
 without end from thousands of texts, so the number of steps is what it is given. Like MiniLM's, its arithmetic is in
-bfloat16 but under the clock.
+bfloat16 where the processor has it, but under the clock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SetFitRow:
     settings: ClassVar[dict[str, Any]] = {
         "tuning": f"{STEPS} steps of {PAIRS_A_STEP} pairs, the library's other defaults",
         "longest text": f"{LONGEST} word pieces",
-        "arithmetic": "bfloat16 to learn and be judged, fp32 under the clock",
+        "arithmetic": "fp32 (bfloat16 to learn where the processor has it)",
         "head": "logistic regression (C 1, the library's default) on all training texts",
         "seed": 0,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -55,10 +56,14 @@ def sentence_transformer(longest: int = LONGEST) -> Any:
 
 
 def in_bfloat16(short: bool = True) -> Any:
-    """What is computed inside is in bfloat16, several times as fast where the processor has it."""
+    """What is computed inside is in bfloat16 where the processor has it, several times as fast; elsewhere it is slower."""
+    if not short:
+        return nullcontext()
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16, enabled=short)
+    from stalkscreen.classifiers.encoder_training import has_bfloat16
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu")))
 
 
 class MiniLMRow:
@@ -66,7 +71,7 @@ class MiniLMRow:
 
     title: ClassVar[str] = "MiniLM embeddings + logistic regression (sentence-transformers)"
     settings: ClassVar[dict[str, Any]] = {
-        "weights": "all-MiniLM-L6-v2, frozen, mean pooling; bfloat16 to learn and be judged, fp32 under the clock",
+        "weights": "all-MiniLM-L6-v2, frozen, mean pooling; fp32 (bfloat16 to learn where the processor has it)",
         "longest text": f"{LONGEST} word pieces (the package's default is 256)",
         "batch": 32,
         "C": f"best of {', '.join(f'{c * C_SCALE:g}' for c in GRID)} on standardised embeddings, by average "

@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.rows import Floats, files_below
 from benchmarks.sample import Sample
 
-EPOCHS = 8
-PATIENCE = 2
+EPOCHS = 6
+PATIENCE = 1
 DROPOUT = 0.2
 
 

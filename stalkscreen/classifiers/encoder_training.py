@@ -175,7 +175,7 @@ def train(
     if settings.precision == "int8":
         round_frozen(body, settings.frozen_layers)
     network = Network(body, *sizes, settings.queries, settings.hidden, settings.dropout).to(device)
-    network.short = settings.bfloat16 and _has_bfloat16(device)
+    network.short = settings.bfloat16 and has_bfloat16(device)
     optimiser = torch.optim.AdamW(_rates(network, settings), weight_decay=settings.weight_decay, fused=True)
     plain = encode([s.case for s in samples], tokenizer)
     per_epoch = len(_batches([c.tokens for c in plain], settings.batch_pieces, Random(0)))
@@ -235,7 +235,7 @@ def _watch(
     return float(average_precision_score([s.binary[0] for s in watched], scores))
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
     """Whether the processor multiplies in bfloat16 itself; elsewhere it is slower than 32 bits."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
