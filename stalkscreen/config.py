@@ -27,13 +27,15 @@ def whole_number(env: Mapping[str, str], name: str, example: str) -> int | None:
     """A count in the environment; None where it is blank or not set.
 
     Raises:
-        ConfigError: It is not a whole number from 1.
+        ConfigError: It is not a whole number from 1 to 1,000,000.
     """
     text = env.get(name, "").strip()
     if not text:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{name} is {text!r}; a whole number from 1 is needed, such as {example}.", field=name)
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= 1_000_000:
+        raise ConfigError(
+            f"{name} is {text[:20]!r}; a whole number from 1 to 1,000,000 is needed, such as {example}.", field=name
+        )
     return int(text)
 
 

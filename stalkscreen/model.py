@@ -227,7 +227,11 @@ class ScreeningModel:
         )
 
     def _family(self, raw: Floats, stalking: float) -> FamilyAnswer:
-        """Keep the stalking probability as it is and share the rest out, so that the two answers never disagree."""
+        """Keep the stalking probability as it is and share the rest out, so that both answers state the same one.
+
+        `top` is the likeliest family and no flag: a record flagged below one half may have another on top, one with
+        stalking on top may lie below the review threshold.
+        """
         names = self.info.family_names
         others = np.array([0.0 if n == "stalking" else max(float(v), TINY) for n, v in zip(names, raw, strict=True)])
         shares = others / others.sum() * (1 - stalking)
@@ -322,11 +326,12 @@ class ScreeningModel:
                 changed or damaged.
         """
         info = read_info(folder)
-        for name, digest in info.files.items():
+        found = {path.relative_to(folder).as_posix() for path in files_in(folder / "classifier")}
+        for name in sorted(found | info.files.keys()):
             path = folder / name
-            if not path.is_file() or file_sha256(path) != digest:
+            if not path.is_file() or file_sha256(path) != info.files.get(name):
                 raise ModelFormatError(
-                    f"{path} is missing or was changed since the model was saved; copy the folder again.",
+                    f"{path} is missing, was changed or was added since the model was saved; copy the folder again.",
                     file=str(path),
                 )
         classifier = classifier_class(info.kind).load(folder / "classifier")

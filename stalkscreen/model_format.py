@@ -15,8 +15,9 @@ from stalkscreen.errors import ModelFormatError
 from stalkscreen.taxonomy import LABEL_VERSION
 
 INTENDED_USE = (
-    "Screening incident and crime narratives of England and Wales so that a trained person reviews those that may be "
-    "stalking, with the words that suggest it. It flags for human review."
+    "Screening incident and crime narratives of England and Wales, written in English, so that a trained person reviews "
+    "those that may be stalking, with the words that suggest it. It flags for human review. A record in Welsh or any "
+    "other language is not read: it gets no flag, whatever it tells."
 )
 PROHIBITED_USE = (
     "Deciding, closing, downgrading or prioritising away any report; judging a person, a victim's account or how likely "
@@ -27,7 +28,7 @@ PROHIBITED_USE = (
 FORMAT_VERSION = 1
 """Version of the folder format. Raise it when `load` would misread an older folder, and say in the error what to do."""
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 TINY = 1e-6
 """Scores are kept this far from 0 and 1 before a logarithm."""
 
@@ -124,7 +125,7 @@ class Provenance(BaseModel):
 class ModelInfo(BaseModel):
     """Everything in `model.json`. `headline` holds cross-validated figures, each as written by the evaluation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     format_version: int = FORMAT_VERSION
     kind: str

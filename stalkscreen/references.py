@@ -6,11 +6,16 @@ A reference is a model folder, a registered version number or an MLflow URI (`mo
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from stalkscreen.config import Settings
 from stalkscreen.errors import ModelFormatError, UnknownNameError
 from stalkscreen.model import ScreeningModel
+from stalkscreen.model_format import folder_digest
+
+_DIGEST = re.compile(r"-([0-9a-f]{8})$")
+"""End of a released folder's name: the first digits of the sha256 of its `model.json`."""
 
 RELEASED = "RELEASED"
 """File in the models folder that names the released model's folder. Only `promote` writes it."""
@@ -20,7 +25,8 @@ def released_folder(settings: Settings) -> Path:
     """Folder of the released model.
 
     Raises:
-        ModelFormatError: Nothing is released, or the folder named is not there.
+        ModelFormatError: Nothing is released, the folder named is not there, or its `model.json`, which holds every cut
+            and the sha256 of every other file, is not the one whose digest ends the folder's name.
     """
     marker = settings.models / RELEASED
     if not marker.is_file():
@@ -30,13 +36,19 @@ def released_folder(settings: Settings) -> Path:
             code="no_released_model",
             file=str(marker),
         )
-    name = marker.read_text(encoding="utf-8").strip()
+    name = marker.read_text(encoding="utf-8", errors="replace").strip()
     folder = settings.models / name
     if not name or Path(name).name != name or not folder.is_dir():
         raise ModelFormatError(
             f"{marker} names {name!r}, which is not a folder beside it. Restore the folder or promote a model again.",
             code="no_released_model",
             file=str(marker),
+        )
+    digest = _DIGEST.search(name)
+    if digest is not None and (folder / "model.json").is_file() and folder_digest(folder)[:8] != digest[1]:
+        raise ModelFormatError(
+            f"{folder / 'model.json'} was changed since the model was released; copy the folder again.",
+            file=str(folder / "model.json"),
         )
     return folder
 

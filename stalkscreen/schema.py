@@ -54,6 +54,7 @@ EvidenceStatus = Literal["present", "negated", "other_person"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _RECORD = ConfigDict(hide_input_in_errors=True, extra="allow", frozen=True)
 _ANSWER = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, protected_namespaces=())
@@ -87,6 +88,14 @@ class Person(BaseModel):
     alias: str | None = None
 
 
+def _check_characters(value: str) -> None:
+    """Refuse what no store, log or tokeniser takes: control characters, and halves of surrogate pairs."""
+    if _CONTROL.search(value):
+        raise ValueError("has a control character (such as NUL); only tabs and line breaks are allowed")
+    if _SURROGATE.search(value):
+        raise ValueError("has half of a surrogate pair, which is no character")
+
+
 class Incident(BaseModel):
     """One record of one report.
 
@@ -107,6 +116,33 @@ class Incident(BaseModel):
     victim: Person | None = None
     suspect: Person | None = None
 
+    @field_validator("recorded_offence", "force", "case_id", mode="before")
+    @classmethod
+    def _blank_is_absent(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("source_type", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.strip().lower() or None if isinstance(value, str) else value
+
+    @field_validator("occurred_at", "reported_at", mode="before")
+    @classmethod
+    def _no_seconds(cls, value: Any) -> Any:
+        """Digits alone are never taken for seconds since 1970, which is what pydantic would do."""
+        digits = value.strip().lstrip("+-").replace(".", "", 1).isdecimal() if isinstance(value, str) else False
+        if digits or (isinstance(value, int | float) and not isinstance(value, bool)):
+            raise ValueError("is a number; an ISO 8601 time is needed, such as 2025-03-07T18:30:00")
+        return value
+
+    @field_validator("incident_id")
+    @classmethod
+    def _check_id(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is blank; 1 to 200 characters are needed")
+        _check_characters(value)
+        return value
+
     @field_validator("narrative")
     @classmethod
     def _check_narrative(cls, value: str) -> str:
@@ -115,8 +151,7 @@ class Incident(BaseModel):
             raise ValueError("is empty; 1 to 20,000 characters are needed")
         if length > MAX_NARRATIVE_CHARS:
             raise ValueError(f"has {length:,} characters; at most {MAX_NARRATIVE_CHARS:,} are allowed")
-        if _CONTROL.search(value):
-            raise ValueError("has a control character (such as NUL); only tabs and line breaks are allowed")
+        _check_characters(value)
         return value
 
     @field_validator("occurred_at", "reported_at")

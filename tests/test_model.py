@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from stalkscreen.classifiers.base import ScoredSpan
 from stalkscreen.errors import ModelFormatError
@@ -119,6 +120,34 @@ def test_a_case_of_several_names_the_incident_of_every_span(model: ScreeningMode
     assert all(texts[s["incident_id"]][s["start"] : s["end"]] == s["text"] for s in spans)
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"incident_id": "  "}, "is blank"),
+        ({"incident_id": "a\0b"}, "control character"),
+        ({"incident_id": "a\ud800"}, "(?i)surrogate|unicode"),
+        ({"narrative": "He waits \udcff outside."}, "surrogate"),
+        ({"occurred_at": 1700000000}, "is a number"),
+        ({"reported_at": " 1700000000.5 "}, "is a number"),
+    ],
+)
+def test_what_files_refuse_is_refused_everywhere(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Incident.model_validate({"incident_id": "A1", "narrative": PLAIN_TEXT, **fields})
+
+
+def test_blank_fields_are_absent_and_a_source_type_may_be_in_capitals() -> None:
+    record = Incident.model_validate(
+        {
+            "incident_id": "A1", "narrative": PLAIN_TEXT, "recorded_offence": "  ", "force": "", "case_id": " ",
+            "source_type": " Call_Log ", "occurred_at": "2025-03-07",
+        }
+    )  # fmt: skip
+    assert (record.recorded_offence, record.force, record.case_id) == (None, None, None)
+    assert record.source_type == "call_log"
+    assert record.occurred_at is not None
+
+
 def test_no_case_gives_no_answer_and_a_case_needs_an_incident(model: ScreeningModel) -> None:
     assert model.assess([]) == []
     with pytest.raises(ValueError, match="at least one"):
@@ -202,7 +231,10 @@ class TestFolder:
             (lambda f: (f / "classifier" / "terms.json").unlink(), "is missing"),
             (lambda f: _edit(f, format_version=99), f"this release reads {FORMAT_VERSION}"),
             (lambda f: _edit(f, kind="oracle"), "unknown"),
+            (lambda f: (f / "classifier" / "more.json").write_text("{}"), "was added"),
+            (lambda f: _edit(f, files={}), "was added"),
             (lambda f: _edit(f, prevalence=7), "damaged at: prevalence"),
+            (lambda f: _edit(f, thresholds={"review": float("nan"), "high": 0.9}), r"damaged at: thresholds\.review"),
             (lambda f: _edit(f, surprise=1), "damaged at: surprise"),
         ],
     )

@@ -16,7 +16,7 @@ from evaluation.release import promote
 from stalkscreen import demo
 from stalkscreen.config import Settings
 from stalkscreen.dataset import write_labelled
-from stalkscreen.errors import GateFailedError, UnknownNameError
+from stalkscreen.errors import GateFailedError, ModelFormatError, UnknownNameError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import file_sha256
 from stalkscreen.references import load_model, released_folder, resolve
@@ -144,6 +144,13 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     done = promote("1", store)
     assert released_folder(store) == done.folder
     assert done.folder.name.startswith("linear-")
+    # Every cut is in model.json, whose digest ends the folder's name.
+    about = done.folder / "model.json"
+    kept = about.read_text(encoding="utf-8")
+    about.write_text(kept.replace('"review": 0.', '"review": 0.9'), encoding="utf-8")
+    with pytest.raises(ModelFormatError, match="was changed since the model was released"):
+        released_folder(store)
+    about.write_text(kept, encoding="utf-8")
     card = done.folder / "MODEL_CARD.md"
     assert card.read_text(encoding="utf-8").startswith("# Model card")
     # The set kept out of training, in figures, card and record.
