@@ -6,6 +6,7 @@ case), exact McNemar tests and who is newly missed, by id. Where the force recor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from stalkscreen.resampling import Estimate, paired_differences, ranking
 
 TITLES = {"keyword": "Keyword baseline", "released": "Released model", "recorded": "As recorded"}
 """Titles of baselines by name; any other baseline is shown by its own name."""
+
+TITLES_SIMULATED = TITLES | {"recorded": "As recorded (simulated)"}
+"""The same where the set is synthetic: a model of recording drew what is recorded, not a force."""
 
 MAX_IDS = 500
 """Newly missed and newly found records listed by id; `errors.csv` has all."""
@@ -61,9 +65,12 @@ def newly(columns: Columns, other: Other) -> dict[str, Bools]:
     }
 
 
-def comparison(ids: Sequence[str], columns: Columns, others: Sequence[Other], live_prevalence: float) -> list[Json]:
-    """One entry for each other judge, on the records it judges."""
-    return [_against(ids, columns, other, live_prevalence) for other in others]
+def comparison(
+    ids: Sequence[str], columns: Columns, others: Sequence[Other], live_prevalence: float, *, synthetic: bool = False
+) -> list[Json]:
+    """One entry for each other judge, on the records it judges; in a `synthetic` set recording is called simulated."""
+    titles = TITLES_SIMULATED if synthetic else TITLES
+    return [_against(ids, columns, other, titles.get(other.name, other.name), live_prevalence) for other in others]
 
 
 def _judge(columns: Columns, flags: Bools, rows: Bools, live_prevalence: float) -> Json:
@@ -119,12 +126,16 @@ def _paired(columns: Columns, other: Other) -> Json:
 
 
 def _ranked(columns: Columns, scores: Floats) -> tuple[dict[str, Estimate], Json | None]:
+    """How the other ranks, and its recall with no more false flags than the model; None where it cannot flag so few."""
+    estimates = ranking(columns.stalking, scores, columns.group)
     allowed = share(columns.flag, ~columns.positive).value
-    recall = None if allowed is None else recall_at_false_flag(columns.stalking, scores, allowed)[1].to_json_dict()
-    return ranking(columns.stalking, scores, columns.group), recall
+    if allowed is None:
+        return estimates, None
+    cut, recall = recall_at_false_flag(columns.stalking, scores, allowed)
+    return estimates, recall.to_json_dict() if math.isfinite(cut) else None
 
 
-def _against(ids: Sequence[str], columns: Columns, other: Other, live_prevalence: float) -> Json:
+def _against(ids: Sequence[str], columns: Columns, other: Other, title: str, live_prevalence: float) -> Json:
     estimates, recall = (None, None) if other.scores is None else _ranked(columns, other.scores)
     changed = newly(columns, other)
     listed: Json = {}
@@ -136,7 +147,7 @@ def _against(ids: Sequence[str], columns: Columns, other: Other, live_prevalence
             listed[name]["ids"] = [ids[row] for row in np.flatnonzero(rows)[order][:MAX_IDS]]
     return {
         "baseline": other.name,
-        "title": TITLES.get(other.name, other.name),
+        "title": title,
         "rows": int(other.rows.sum()),
         "model": _judge(columns, columns.flag, other.rows, live_prevalence),
         "other": _judge(columns, other.flags, other.rows, live_prevalence),

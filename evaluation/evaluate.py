@@ -3,7 +3,7 @@
 Input: records with labels, one assessment for each in the same order, and assessments of the same records by
 baselines. `evaluate` answers with one JSON-ready dictionary whose shape `metrics.schema.json` describes;
 `write` puts the three files into a folder. Every rate is `{n, of, value, low, high}` with a 95% Wilson
-interval; a rate that cannot be measured has the value null. No narrative text is in any of them.
+interval, `ranking.recall_at` with one that resamples cases; a rate that cannot be measured has the value null. No narrative text is in any of them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from evaluation.operating import (
 from evaluation.slices import presumption, slice_gaps, slices, worst_slice
 from stalkscreen.classifiers.base import Targets
 from stalkscreen.errors import ConfigError
-from stalkscreen.metrics import recall_by_false_flag, share
-from stalkscreen.resampling import ranking
+from stalkscreen.metrics import share
+from stalkscreen.resampling import ranking, recalls
 from stalkscreen.schema import Assessment, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 from stalkscreen.trained_on import Seen
@@ -141,7 +141,11 @@ def evaluate(
         "gates": None,
         "other_sets": [],
         "misidentification": misidentification(
-            records, columns, {name: a.flag for name, a in against.items()}, taxonomy
+            records,
+            columns,
+            {name: a.flag for name, a in against.items()},
+            taxonomy,
+            synthetic=dataset.synthetic,
         ),
         "at_threshold": at_threshold(columns, live_prevalence, daily_volume),
         "thresholds": threshold_table(columns, threshold, live_prevalence, daily_volume),
@@ -150,7 +154,7 @@ def evaluate(
             key: estimate.to_json_dict()
             for key, estimate in ranking(columns.stalking, columns.probability, columns.group).items()
         }
-        | {"recall_at": recall_by_false_flag(columns.stalking, columns.probability)},
+        | {"recall_at": recalls(columns.stalking, columns.probability, columns.group)},
         "families": labels.families(columns, targets, answers, taxonomy),
         "tier": labels.tier(columns, targets, answers),
         "indicators": labels.indicators(targets, answers, taxonomy),
@@ -171,7 +175,9 @@ def evaluate(
             **(behaviour or {"perturbations": None, "by_kind": None, "sample": None}),
         },
         "errors": worst_errors(records, columns, answers, threshold.review, taxonomy),
-        "comparison": comparison(answers.ids, columns, others_of(columns, against), live_prevalence),
+        "comparison": comparison(
+            answers.ids, columns, others_of(columns, against), live_prevalence, synthetic=dataset.synthetic
+        ),
         "earliness": earliness,
         "limits": limits_of(seen_in_training=seen_in_training, synthetic=dataset.synthetic),
     }

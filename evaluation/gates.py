@@ -258,9 +258,12 @@ def _against_released(scores: Mapping[str, tuple[int, float]], released: Path | 
 def _compared(metrics: Mapping[str, Any], rule: ReleasedGate) -> GateResult:
     """The same from the paired differences of one set of figures (recall where 5% of all else is flagged)."""
     found = next((row for row in metrics.get("comparison", ()) if row["baseline"] == "released"), None)
-    gap = None if found is None else found["paired"]["recall_at_5_percent"]["value"]
-    if found is None or gap is None:
+    if found is None:
         return _released_result("not_applicable", "The released model was not compared on these records.", rule)
+    gap = found["paired"]["recall_at_5_percent"]["value"]
+    if gap is None:
+        unmeasured = "Recall where 5% of all else is flagged could not be measured for both models on these records."
+        return _released_result("not_applicable", unmeasured, rule)
     if found["rows"] < rule.min_common:
         few = f"Only {found['rows']:,} records to compare the released model on; {rule.min_common} are needed."
         return _released_result("not_applicable", few, rule)

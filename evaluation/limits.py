@@ -20,13 +20,17 @@ LIMITS = (
     "The set says nothing about fairness between groups of people beyond the parts shown, and where a part is small it "
     "says little about that part.",
     "Wilson intervals treat records as independent. Records of one case resemble each other, so where cases have several "
-    "records the true uncertainty is larger; intervals by case are given where they matter most.",
+    "records the true uncertainty is larger; intervals by case are given where they matter most. Texts by one writer "
+    "resemble each other too, so the true uncertainty is larger than the intervals by case as well.",
 )
 """What the figures do not show: fixed, the same for every set."""
 
 SYNTHETIC_LIMIT = (
     "These narratives are synthetic. Figures on them show that the method works on texts of this kind; they do not show "
-    "how it performs on police records. Their labels were made by machine too, those who wrote them knowing what was asked for."
+    "how it performs on police records. Their labels were made by machine too, those who wrote them knowing what was asked for. "
+    "Recorded offences were drawn by a model of recording, so the share missed as recorded is its setting and no finding "
+    "about any force. The words a keyword screen looks for were kept out of most stalking texts, so it finds less here than "
+    "it may elsewhere."
 )
 SEEN_LIMIT = (
     "These records, or some of them, were used to train the model. The figures are better than on new records and must "

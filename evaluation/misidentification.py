@@ -31,12 +31,18 @@ WAYS = {
 }
 """Names and titles of the ways to look at the same records, in the order shown."""
 
+WAYS_SIMULATED = WAYS | {
+    "as_recorded": "As recorded (simulated)",
+    "after_review": "As recorded (simulated), once the flagged are reviewed",
+}
+"""The same where the set is synthetic: a model of recording drew what is recorded, not a force."""
 
-def _way(name: str, columns: Columns, called_stalking: Bools, rows: Bools) -> Json:
+
+def _way(name: str, columns: Columns, called_stalking: Bools, rows: Bools, titles: Mapping[str, str]) -> Json:
     yes, no = columns.positive & rows, ~columns.positive & rows
     return {
         "way": name,
-        "title": WAYS[name],
+        "title": titles[name],
         "missed": share(~called_stalking, yes).to_json_dict(),
         "wrongly_called": share(called_stalking, no).to_json_dict(),
         "missed_by_case": grouped_rate(~called_stalking, yes, columns.group).to_json_dict(),
@@ -44,14 +50,21 @@ def _way(name: str, columns: Columns, called_stalking: Bools, rows: Bools) -> Js
 
 
 def misidentification(
-    records: Sequence[LabelledIncident], columns: Columns, baseline_flags: Mapping[str, Bools], taxonomy: Taxonomy
+    records: Sequence[LabelledIncident],
+    columns: Columns,
+    baseline_flags: Mapping[str, Bools],
+    taxonomy: Taxonomy,
+    *,
+    synthetic: bool = False,
 ) -> Json:
     """The share of true stalking missed, and of other matters called stalking, by each way of deciding.
 
     `same_rows` holds the records with a recorded offence, so that all ways are judged on the same ones;
     `all_rows` adds the rest, for those that do not need one. "Once the flagged are reviewed" supposes that a
-    reviewer decides rightly on every flagged record and that nothing else changes.
+    reviewer decides rightly on every flagged record and that nothing else changes. In a `synthetic` set what was
+    recorded is called simulated.
     """
+    titles = WAYS_SIMULATED if synthetic else WAYS
     has, recorded, flag = columns.has_recorded, columns.recorded_stalking, columns.flag
     everything = np.ones(len(flag), dtype=bool)
     called: dict[str, Bools] = {}
@@ -62,9 +75,9 @@ def misidentification(
     if has.any():
         corrected = np.where(flag, columns.positive | recorded, recorded)
         same = [
-            _way("as_recorded", columns, recorded, has),
-            *(_way(name, columns, flags, has) for name, flags in called.items()),
-            _way("after_review", columns, corrected, has),
+            _way("as_recorded", columns, recorded, has, titles),
+            *(_way(name, columns, flags, has, titles) for name, flags in called.items()),
+            _way("after_review", columns, corrected, has, titles),
         ]
     possible = has & flag & ~recorded
     return {
@@ -75,7 +88,7 @@ def misidentification(
             "not_stalking": int((~columns.positive & ~has).sum()),
         },
         "same_rows": same,
-        "all_rows": [_way(name, columns, flags, everything) for name, flags in called.items()],
+        "all_rows": [_way(name, columns, flags, everything, titles) for name, flags in called.items()],
         "possible_misidentification": {
             "rows": int(possible.sum()),
             "truly_stalking": share(columns.positive, possible).to_json_dict(),

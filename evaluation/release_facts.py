@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluation.slices import gaps_now
 from stalkscreen.classifiers.encoder_base import known
 from stalkscreen.model_format import Cascade, ModelInfo
 
@@ -18,25 +19,31 @@ WORST = 8
 """Most parts of the set listed as served worse than the rest, for each of recall and false flags."""
 
 NOT_MEASURED = "not measured"
+
+ENDS = "at the ends of both rates' intervals"
+"""What the interval of a live figure is."""
+
 _FIGURES = {"recall": "recall", "false_flag": "false flags"}
 
 
 def rate_text(found: Mapping[str, Any] | None) -> str:
-    """A share or an estimate with its counts and its 95% interval, as far as it has them."""
+    """A share or an estimate with its counts and its interval, 95% unless it says otherwise, as far as it has them."""
     if not found or found.get("value") is None:
         return NOT_MEASURED
     parts = [f"{found['n']:,} of {found['of']:,}"] if found.get("of") is not None else []
     if found.get("low") is not None and found.get("high") is not None:
-        parts.append(f"95% interval {found['low']:.3f} to {found['high']:.3f}")
+        parts.append(f"{found.get('interval') or '95% interval'} {found['low']:.3f} to {found['high']:.3f}")
     return f"{found['value']:.3f}" + (f" ({'; '.join(parts)})" if parts else "")
 
 
 def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
-    """The headline figures, each `figure`, `value`, `n`, `of`, `low`, `high`; null where there is none."""
+    """The headline figures, each `figure`, `value`, `n`, `of`, `low`, `high`; null where there is none.
+
+    Where `low` and `high` are no 95% interval, `interval` says what they are.
+    """
     at, behaviour = metrics["at_threshold"], metrics["behaviour"]
     strata = at["false_flag_by_stratum"]
     on = " (texts seen in training)" if (behaviour.get("sample") or {}).get("seen_in_training") else ""
-    live = f"Precision at a live prevalence of {metrics['live']['prevalence']:.1%}, in this set's mix"
     rows: list[tuple[str, Mapping[str, Any] | None]] = [
         ("Ranking (AUC)", metrics["ranking"]["auc"]),
         ("Average precision", metrics["ranking"]["average_precision"]),
@@ -47,9 +54,10 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
         *_by_origin(metrics),
         ("Ordinary records flagged", strata["ordinary"]),
         ("Near-misses flagged", strata["near_miss"]),
-        (live, at["live"][0]["precision"] if at["live"] else None),
+        *_live(metrics),
         ("Expected calibration error", {"value": metrics["calibration"]["ece"]}),
         ("Contrast pairs ranked right", behaviour["contrast"]["ranked_right"]),
+        ("Contrast pairs with both flags right", behaviour["contrast"].get("both_flags_right")),
         ("Invariance sets whose flag flips", behaviour["invariance"]["flips"]),
         *(
             (f"Flags that change{on}: {kind.replace('_', ' ')}", r)
@@ -74,10 +82,26 @@ def _by_origin(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] 
     ]
 
 
-def _rows(named: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[Json]:
-    """Each figure with its name and whatever it has of `value`, `n`, `of`, `low`, `high`; null for the rest."""
+def _live(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """Precision at the live prevalence, once for each mix of what is not stalking.
+
+    The ends take both rates' intervals at once, so they are wider than a 95% interval and are not called one.
+    """
+    at = f"Precision at a live prevalence of {metrics['live']['prevalence']:.1%}"
     return [
-        {"figure": name, **{k: (found or {}).get(k) for k in ("value", "n", "of", "low", "high")}}
+        (f"{at}, if {live['title'][0].lower()}{live['title'][1:]}", {**live["precision"], "interval": ENDS})
+        for live in metrics["at_threshold"]["live"]
+    ]
+
+
+def _rows(named: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[Json]:
+    """Each figure with its name and whatever it has of `value`, `n`, `of`, `low`, `high`; null for the rest.
+
+    `interval` is kept where there is one.
+    """
+    keys = ("value", "n", "of", "low", "high")
+    return [
+        {"figure": name, **dict.fromkeys(keys), **{k: v for k, v in (found or {}).items() if k in (*keys, "interval")}}
         for name, found in named
     ]
 
@@ -105,12 +129,17 @@ def other_set(metrics: Mapping[str, Any]) -> Json:
 
 def worst_parts(metrics: Mapping[str, Any]) -> list[str]:
     """The parts of the set that are worse served than the rest beyond chance, worst first; or that none was found."""
-    if "slice_gaps" not in metrics:
+    found = gaps_now(metrics)
+    if found is None:
         return ["Not worked out in these figures."]
     lines: list[str] = []
     for figure, word in _FIGURES.items():
-        gaps = [gap for gap in metrics["slice_gaps"] if gap["figure"] == figure]
+        gaps = [gap for gap in found if gap["figure"] == figure]
         beyond = [gap for gap in gaps if gap["verdict"] == "gap"]
+        if len(beyond) > WORST:
+            lines.append(
+                f"{word.capitalize()}: the first {WORST} of {len(beyond)} parts that are worse beyond chance follow."
+            )
         lines += [
             f"{gap['title']}, {gap['value']}: {word} {rate_text(gap['part'])}; elsewhere {rate_text(gap['rest'])}"
             for gap in beyond[:WORST]

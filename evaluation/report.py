@@ -23,6 +23,7 @@ from evaluation.drawings import drawings, recorded_groups
 from evaluation.explorer import Explorer
 from evaluation.explorer_words import words
 from evaluation.seen import seen_sentence
+from evaluation.slices import OTHER, gaps_now
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -44,6 +45,9 @@ FORCE_SIZES = (500, 9000)
 SHOWN_EVERY = 5
 """The page shows the thresholds that are a multiple of this many hundredths; the rest are in a part that
 opens."""
+
+GAPS_SHOWN = 30
+"""Gaps between parts of the set in the table; `metrics.json` has all."""
 
 INCIDENTS_SHOWN = 10
 """Incidents of a case history with a row of their own; later ones are added up."""
@@ -136,6 +140,9 @@ def _part(metrics: Json, place: int, texts: Mapping[str, str]) -> Json:
         "hidden": [r for r in rows if not r["use"] and round(100 * r["threshold"]) % SHOWN_EVERY != 0],
         "ways": metrics["misidentification"]["same_rows"] or metrics["misidentification"]["all_rows"],
         "groups": recorded_groups(metrics),
+        "gaps": gaps_now(metrics) or [],
+        "gaps_shown": GAPS_SHOWN,
+        "cut": {division["slice"]: _cut(division) for division in metrics["slices"]},
         "reasons": {row["reason"]: row["title"] for row in metrics["errors"].get("reasons") or ()},
         "sample": metrics["behaviour"].get("sample"),
         "histories": _histories(metrics),
@@ -147,6 +154,12 @@ def _part(metrics: Json, place: int, texts: Mapping[str, str]) -> Json:
         "says": _says(metrics, explorer, now),
         "texts": _texts(metrics, prefix, texts),
     }
+
+
+def _cut(division: Json) -> str:
+    """How many parts of a slice are shown by name, where that is not all of them."""
+    named = sum(part["value"] != OTHER for part in division["parts"])
+    return "" if named == division["values"] else f"; the {named:,} largest of {division['values']:,}"
 
 
 def _histories(metrics: Json) -> list[Json]:

@@ -6,6 +6,7 @@ Input: parts of `metrics.json`. Output: plain text; the templates escape it.
 from __future__ import annotations
 
 from evaluation.columns import Json
+from evaluation.slices import gaps_now
 
 NONE = "not measured"
 
@@ -77,9 +78,10 @@ def misidentification(metrics: Json) -> str:
     recorded, after = _way(metrics, "as_recorded"), _way(metrics, "after_review")
     assert recorded is not None
     assert after is not None
+    simulated = " (recording is simulated in a synthetic set)" if metrics["dataset"]["synthetic"] else ""
     return (
         f"Of {missed['of']:,} records of true stalking with a recorded offence, {recorded['missed']['n']:,} were "
-        f"recorded as something else and the model missed {missed['n']:,}{by_keyword}; "
+        f"recorded as something else{simulated} and the model missed {missed['n']:,}{by_keyword}; "
         f"{after['missed']['n']:,} would still be missed if every flagged record were reviewed and decided rightly."
     )
 
@@ -155,7 +157,7 @@ def division(figures: Json) -> str:
 
 def gaps(metrics: Json) -> str:
     """What the table of gaps shows."""
-    rows = metrics.get("slice_gaps")
+    rows = gaps_now(metrics)
     if rows is None:
         return "Not measured: these figures do not order the gaps."
     if not rows:
@@ -169,7 +171,7 @@ def gaps(metrics: Json) -> str:
     worst = found[0]
     figure = "recall" if worst["figure"] == "recall" else "the rate of false flags"
     return (
-        f"{len(found)} of the differences listed are beyond chance. The largest: in “{worst['value']}” "
+        f"{len(found)} of {len(rows)} differences are beyond chance. The largest: in “{worst['value']}” "
         f"({worst['title'][0].lower()}{worst['title'][1:]}) {figure} is {percent(worst['part']['value'])} "
         f"({worst['part']['n']:,} of {worst['part']['of']:,}), against {percent(worst['rest']['value'])} elsewhere. Among "
         "many parts some differences appear by chance."
@@ -178,7 +180,7 @@ def gaps(metrics: Json) -> str:
 
 def largest_gap(metrics: Json) -> str:
     """The largest gap for the first screen; empty when none is beyond chance."""
-    if not any(row["verdict"] == "gap" for row in metrics.get("slice_gaps") or ()):
+    if not any(row["verdict"] == "gap" for row in gaps_now(metrics) or ()):
         return ""
     return "Parts that do worse: " + gaps(metrics)
 

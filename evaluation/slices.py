@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +55,8 @@ OVERT_NOTE = (
     "taken grave acts for a sign of something else (docs/decisions/0009)."
 )
 
-MAX_GAPS = 30
-"""Largest gaps listed over all slices."""
+VERDICTS = ("gap", "none", "few")
+"""Verdicts on a gap in the order listed: beyond chance, could be chance, too few records to compare."""
 
 AGE_BANDS = ((17, "under 18"), (24, "18 to 24"), (44, "25 to 44"), (64, "45 to 64"))
 OLDEST_BAND = "65 and over"
@@ -76,7 +77,7 @@ class Slice:
         order: Parts in the order shown; those not named follow by size.
         note: What must be known to read it; empty otherwise.
         compared: False where parts differ by what they are (a kind of record, a recorded title), so that a
-            difference between them is no unequal service.
+            difference between them is no unequal service, or where a force's stream has no such parts (writers).
     """
 
     name: str
@@ -180,7 +181,7 @@ SLICES: tuple[Slice, ...] = (
     ),
     Slice("origin", "Origin of the narrative", lambda r: r.origin, note=ORIGIN_NOTE, compared=False),
     Slice("stratum", "Kind of record sampled", lambda r: _words(r.stratum), compared=False),
-    Slice("writer", "Writer of the narrative", _writer, note=WRITER_NOTE),
+    Slice("writer", "Writer of the narrative", _writer, note=WRITER_NOTE, compared=False),
 )
 """Every slice, in the order of the report."""
 
@@ -272,7 +273,7 @@ def slices(records: Sequence[LabelledIncident], columns: Columns, divisions: Seq
 
 
 def slice_gaps(found: Sequence[Json], divisions: Sequence[Slice] = SLICES) -> list[Json]:
-    """Parts worse than the rest of their slice, largest disadvantage first, those with enough records before any other.
+    """Parts worse than the rest of their slice: those beyond chance first, largest disadvantage first among each verdict.
 
     Only slices that are `compared` take part; a part's own gap says whether it is beyond chance.
     """
@@ -298,17 +299,22 @@ def slice_gaps(found: Sequence[Json], divisions: Sequence[Slice] = SLICES) -> li
                         "verdict": verdict,
                     }
                 )
-    gaps.sort(key=lambda gap: (gap["verdict"] == "few", -abs(gap["difference"]["value"])))
-    return gaps[:MAX_GAPS]
+    gaps.sort(key=lambda gap: (VERDICTS.index(gap["verdict"]), -abs(gap["difference"]["value"])))
+    return gaps
+
+
+def gaps_now(metrics: Mapping[str, Any]) -> list[Json] | None:
+    """The gaps as they are listed today, for figures that may have been written earlier; None where they hold none."""
+    return slice_gaps(metrics["slices"]) if "slice_gaps" in metrics else None
 
 
 def worst_slice(found: Sequence[Json], divisions: Sequence[Slice] = SLICES) -> Json:
     """For the gates: the part that is worst served beyond chance, for recall and for false flags.
 
     `size` is how much worse it is than the rest of its slice, 0..1; 0 where no part with enough records is worse
-    beyond chance. Null where no part has enough records. Writers are left out: a force's stream has none.
+    beyond chance. Null where no part has enough records.
     """
-    counted = {division.name for division in divisions if division.compared} - {"writer"}
+    counted = {division.name for division in divisions if division.compared}
     out: Json = {}
     for figure in ("recall", "false_flag"):
         rows = [(division, part) for division in found if division["slice"] in counted for part in division["parts"]]

@@ -171,7 +171,11 @@ def recall_at_false_flag(y: ArrayLike, p: ArrayLike, max_false_flag: float) -> t
 
 
 def recall_by_false_flag(y: ArrayLike, p: ArrayLike) -> list[dict[str, Any]]:
-    """Recall at each of `FALSE_FLAG_SHARES`: `{false_flag, recall}`, unmeasured where a class is missing."""
+    """Recall at each of `FALSE_FLAG_SHARES`: `{false_flag, recall}`, unmeasured where a class is missing.
+
+    The Wilson intervals take the threshold as given, though these same records set it, so they are too narrow:
+    `resampling.recalls` has those that do not.
+    """
     measurable = len(np.unique(known_only(y, p)[0])) == 2
     return [
         {

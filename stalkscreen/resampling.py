@@ -6,6 +6,7 @@ as in `stalkscreen.metrics`: `y` is 1, 0 or NaN, `p` is 0..1, and what cannot be
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from stalkscreen.metrics import Bools, Floats, known_only, recall_at_false_flag, share
+from stalkscreen.metrics import Bools, Floats, known_only, recall_at_false_flag, recall_by_false_flag, share
 
 RESAMPLES = 500
 """Bootstrap resamples behind an interval; the ends then move by about a tenth of its width from seed to seed."""
@@ -153,6 +154,31 @@ def ranking(
     }
 
 
+def recalls(
+    y: ArrayLike, p: ArrayLike, group: ArrayLike | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[dict[str, Any]]:
+    """`metrics.recall_by_false_flag` with intervals that resample whole groups and set the threshold anew in each draw.
+
+    Args:
+        y: `(n,)` of 1, 0 or NaN.
+        p: `(n,)` scores.
+        group: `(n,)` names or numbers of what belongs together (a case); None takes each record for itself.
+        resamples: Number of resamples.
+        seed: Same seed, same intervals.
+    """
+    rows = recall_by_false_flag(y, p)
+    known = ~np.isnan(np.asarray(y, dtype=float))
+    truth, score = known_only(y, p)
+    if len(np.unique(truth)) == 2:
+        draws = Resamples(
+            None if group is None else np.asarray(group)[known], len(truth), resamples=resamples, seed=seed
+        )
+        tp, fp = draws.curves(truth, score)
+        for row in rows:
+            row["recall"]["low"], row["recall"]["high"] = ends(_recalls(tp, fp, row["false_flag"]))
+    return rows
+
+
 def grouped_rate(
     hits: ArrayLike, among: ArrayLike, group: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Estimate:
@@ -178,7 +204,8 @@ class PairedDifferences:
         recall: Difference of recall at each judge's own flags.
         false_flag: Difference of the share of not-stalking flagged.
         average_precision: Difference of average precision; not measured without the other's scores.
-        recall_at_false_flag: Difference of recall where each flags the given share of not-stalking.
+        recall_at_false_flag: Difference of recall where each flags the given share of not-stalking; not measured where
+            either can only flag more than that or nothing, as a judge with two scores may.
     """
 
     rows: int
@@ -226,8 +253,12 @@ def paired_differences(
         curves = [draws.curves(y, score) for score in scores]
         exact = [average_precision_score(y, score) for score in scores]
         precision = estimate(exact[0] - exact[1], _precisions(*curves[0]) - _precisions(*curves[1]))
-        at = [recall_at_false_flag(y, score, max_false_flag)[1].value or 0.0 for score in scores]
-        recall = estimate(at[0] - at[1], _recalls(*curves[0], max_false_flag) - _recalls(*curves[1], max_false_flag))
+        found = [recall_at_false_flag(y, score, max_false_flag) for score in scores]
+        if all(math.isfinite(cut) for cut, _ in found):
+            at = [there.value or 0.0 for _, there in found]
+            recall = estimate(
+                at[0] - at[1], _recalls(*curves[0], max_false_flag) - _recalls(*curves[1], max_false_flag)
+            )
     return PairedDifferences(
         rows=len(y),
         groups=draws.groups,

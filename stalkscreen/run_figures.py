@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stalkscreen.metrics import Rate, rate, recall_by_false_flag
+from stalkscreen.metrics import Rate, rate
+from stalkscreen.resampling import recalls
 
 FALSE_FLAGS = 0.05
 """Share of what is not stalking that may be flagged where recall is read off: the loosest specificity, 95%, that the
@@ -49,10 +50,10 @@ def recall_at_few_false_flags(metrics: Mapping[str, Any], scores: Path | None = 
     kept = metrics.get("ranking", {}).get("recall_at")
     if kept is None and scores is not None and scores.is_file():
         rows = read_scores(scores).values()
-        kept = recall_by_false_flag([label for label, _ in rows], [probability for _, probability in rows])
+        kept = recalls([label for label, _ in rows], [probability for _, probability in rows])
     for row in kept or ():
         if row["false_flag"] == FALSE_FLAGS:
-            return rate(row["recall"]["n"], row["recall"]["of"])
+            return Rate(**row["recall"])
     return rate(0, 0)
 
 

@@ -114,6 +114,26 @@ def test_newly_missed_and_newly_found_are_named_by_id_with_a_cap() -> None:
     assert newly(cols, other)["newly_missed"].sum() == n
 
 
+def test_a_judge_that_flags_more_than_the_model_or_nothing_has_no_recall_at_the_models_false_flags() -> None:
+    truth, p = [1] * 20 + [0] * 20, [0.9] * 20 + [0.8] + [0.1] * 19
+    two = np.array([0.9] * 15 + [0.1] * 5 + [0.9] * 4 + [0.1] * 16)
+    cols = columns(truth, p)
+    other = Other("keyword", two > 0.5, two, np.ones(40, dtype=bool))
+    row = comparison([f"i{i}" for i in range(40)], cols, [other], 0.008)[0]
+    assert row["other"]["false_flag"]["n"] > row["model"]["false_flag"]["n"]
+    assert row["recall_at_the_models_false_flag"] is None
+    assert row["paired"]["recall_at_5_percent"]["value"] is None
+    fine = comparison([f"i{i}" for i in range(40)], columns(truth, p, cut=0.05), [other], 0.008)[0]
+    assert fine["recall_at_the_models_false_flag"]["n"] == 20
+
+
+def test_what_was_recorded_is_called_simulated_in_a_synthetic_set() -> None:
+    cols = columns(TRUTH, P, TITLES)
+    for synthetic, title in ((True, "As recorded (simulated)"), (False, "As recorded")):
+        row = comparison([f"i{i}" for i in range(8)], cols, others_of(cols, {}), 0.008, synthetic=synthetic)[0]
+        assert row["title"] == title
+
+
 def test_what_was_recorded_is_compared_only_where_something_was() -> None:
     cols = columns(TRUTH, P, TITLES)
     row = comparison([f"i{i}" for i in range(8)], cols, others_of(cols, {}), 0.008)[0]

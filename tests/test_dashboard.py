@@ -165,6 +165,9 @@ def test_recall_at_5_percent_is_not_measured_where_a_class_is_missing() -> None:
         found = recall_by_false_flag(y, p)
         assert {row["recall"]["value"] for row in found} == {None}
         assert recall_at_few_false_flags({"ranking": {"recall_at": found}}).value is None
+    resampled = {"n": 7, "of": 10, "value": 0.7, "low": 0.2, "high": 0.9}
+    kept = recall_at_few_false_flags({"ranking": {"recall_at": [{"false_flag": 0.05, "recall": resampled}]}})
+    assert kept.to_json_dict() == resampled, "the interval that was written, not another"
     assert recall_at_few_false_flags({}).value is None
     assert evaluation_figures({"slices": []}) == {}
 

@@ -19,7 +19,8 @@ from evaluation.evaluate import DatasetInfo, ThresholdInfo, evaluate, write
 from evaluation.perturbations import PERTURBATIONS, Perturbation
 from evaluation.slices import ERAS, SLICES, era
 from stalkscreen.errors import ConfigError, DataError
-from stalkscreen.run_figures import evaluation_figures
+from stalkscreen.metrics import recall_by_false_flag
+from stalkscreen.run_figures import evaluation_figures, recall_at_few_false_flags
 from stalkscreen.schema import Assessment, Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 from stalkscreen.workflow.evaluating import About
@@ -483,6 +484,33 @@ def test_a_synthetic_set_or_one_seen_in_training_says_so_first() -> None:
     found = figures([record(1, True)], [assessment(1, 0.9)], seen_in_training=True)["limits"]
     assert "used to train" in found[0]
     assert "synthetic" in found[1]
+    assert "no finding about any force" in found[1]
+    assert "kept out of most stalking texts" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "title"), [(True, "As recorded (simulated)"), (False, "As recorded by the force")]
+)
+def test_what_is_recorded_in_a_synthetic_set_is_called_simulated(force: Any, synthetic: bool, title: str) -> None:
+    found = figures(*force, dataset=DatasetInfo("a set", [], synthetic, "by case"))
+    ways = {row["way"]: row["title"] for row in found["misidentification"]["same_rows"]}
+    assert ways["as_recorded"] == title
+    assert ("simulated" in ways["after_review"]) == synthetic
+    assert ("(simulated)" in found["comparison"][0]["title"]) == synthetic
+
+
+def test_recall_at_few_false_flags_resamples_cases_and_lists_keep_its_interval() -> None:
+    records, assessments = many(200)
+    copies = [
+        (r.model_copy(update={"incident_id": f"{r.incident_id}-{k}", "case_id": r.incident_id}),
+         a.model_copy(update={"incident_id": f"{a.incident_id}-{k}"}))
+        for r, a in zip(records, assessments, strict=True) for k in range(5)
+    ]  # fmt: skip
+    found = figures([r for r, _ in copies], [a for _, a in copies])
+    alone = recall_by_false_flag([r.stalking for r, _ in copies], [a.stalking.probability for _, a in copies])
+    row = found["ranking"]["recall_at"][1]["recall"]
+    assert row["high"] - row["low"] > 2 * (alone[1]["recall"]["high"] - alone[1]["recall"]["low"])
+    assert recall_at_few_false_flags(found).to_json_dict() == row
 
 
 def test_the_table_of_thresholds_agrees_with_the_flags_at_the_review_threshold() -> None:

@@ -89,6 +89,13 @@ def test_the_released_model_is_compared_by_paired_difference(gap: float | None, 
     assert outcome(compared(gap, rows), "released") == status
 
 
+def test_a_released_model_that_was_compared_without_that_figure_is_not_called_uncompared() -> None:
+    said = {True: "could not be measured", False: "was not compared"}
+    for metrics in (compared(None), {"dataset": {"seen_in_training": False}}):
+        sentence = run_gates(metrics, None, None, GATES)[-1].sentence
+        assert said["comparison" in metrics] in sentence
+
+
 def test_without_a_released_model_that_gate_is_not_applicable(tmp_path: Path) -> None:
     results = run_gates({"dataset": {}}, SCORES, None, GATES)
     assert results[-1].status == "not_applicable"
@@ -131,6 +138,12 @@ def part(value: str, recall: tuple[int, int], rest: tuple[int, int], verdict: st
     }
 
 
+def test_gaps_beyond_chance_come_before_larger_ones_that_may_be_chance_and_none_is_left_out() -> None:
+    parts = [part(f"p{i}", (50 + i, 100), (90, 100), "none" if i < 20 else "gap") for i in range(40)]
+    gaps = slice_gaps([{"slice": "source_type", "title": "Source", "parts": parts}])
+    assert [gap["value"] for gap in gaps] == [f"p{i}" for i in (*range(20, 40), *range(20))]
+
+
 def test_the_largest_gaps_come_first_and_small_parts_last() -> None:
     parts = [
         part("a", (20, 100), (90, 100), "gap"),
@@ -141,6 +154,7 @@ def test_the_largest_gaps_come_first_and_small_parts_last() -> None:
     found = [
         {"slice": "source_type", "title": "Source", "parts": parts},
         {"slice": "stratum", "title": "Kind", "parts": parts},
+        {"slice": "writer", "title": "Writer", "parts": parts},
     ]
     gaps = slice_gaps(found)
     assert [(gap["slice"], gap["value"]) for gap in gaps] == [

@@ -139,12 +139,59 @@ def test_a_base_that_is_not_listed_is_not_given_a_licence(encoder: ModelInfo) ->
     )
 
 
-def test_the_worst_parts_are_those_beyond_chance_and_few_records_are_not_called_a_gap() -> None:
-    def gap(value: str, verdict: str, figure: str = "recall") -> dict[str, Any]:
-        rate = {"n": 30, "of": 60, "value": 0.5, "low": 0.377, "high": 0.623}
-        return {"title": "Source", "value": value, "figure": figure, "part": rate, "rest": rate, "verdict": verdict}
+def divided(name: str, verdicts: list[tuple[str, str]]) -> dict[str, Any]:
+    """Figures of one slice, every part of it worse in recall, with a verdict each."""
+    rate = {"n": 30, "of": 60, "value": 0.5, "low": 0.377, "high": 0.623}
+    none = {"value": None, "low": None, "high": None}
+    parts = [
+        {
+            "value": value,
+            "recall": rate,
+            "rest_recall": rate,
+            "recall_difference": {"value": -0.1, "low": -0.2, "high": 0.0},
+            "recall_gap": verdict,
+            "false_flag_difference": none,
+            "false_flag_gap": "not_measured",
+        }
+        for value, verdict in verdicts
+    ]
+    return {"slices": [{"slice": name, "title": "Source", "parts": parts}], "slice_gaps": []}
 
-    said = release_facts.worst_parts({"slice_gaps": [gap("call log", "gap"), gap("notes", "none"), gap("web", "few")]})
+
+def test_a_list_of_worst_parts_that_is_cut_says_so_and_holds_no_writers() -> None:
+    many = [(f"part {i}", "gap") for i in range(11)]
+    said = release_facts.worst_parts(divided("source_type", many))
+    assert said[0] == "Recall: the first 8 of 11 parts that are worse beyond chance follow."
+    assert sum(line.startswith("Source, part") for line in said) == 8
+    assert not [line for line in release_facts.worst_parts(divided("writer", many)) if "part " in line.split(":")[0]]
+
+
+def test_live_precision_is_given_for_each_mix_and_its_bounds_are_not_called_a_95_percent_interval(
+    info: ModelInfo, metrics: dict[str, Any]
+) -> None:
+    wide = {"value": 0.3, "low": 0.2, "high": 0.4}
+    live = [
+        {"mix": m, "title": t, "precision": wide} for m, t in (("this_set", "As here"), ("assumed_live", "A tenth"))
+    ]
+    card = model_card(info, {**metrics, "at_threshold": {**metrics["at_threshold"], "live": live}}, [])
+    for mix in ("as here", "a tenth"):
+        assert (
+            f"| Precision at a live prevalence of 0.8%, if {mix} | 0.300 (at the ends of both rates' intervals 0.200 to 0.400) |"
+        ) in card
+
+
+def test_the_card_says_how_many_contrast_pairs_have_both_flags_right(info: ModelInfo, metrics: dict[str, Any]) -> None:
+    rate = {"n": 3, "of": 4, "value": 0.75, "low": 0.301, "high": 0.954}
+    behaviour = {**metrics["behaviour"], "contrast": {"ranked_right": rate, "both_flags_right": rate}}
+    card = model_card(info, {**metrics, "behaviour": behaviour}, [])
+    assert "| Contrast pairs with both flags right | 0.750 (3 of 4;" in card
+    del behaviour["contrast"]["both_flags_right"]
+    card = model_card(info, {**metrics, "behaviour": behaviour}, [])
+    assert "| Contrast pairs with both flags right | not measured |" in card
+
+
+def test_the_worst_parts_are_those_beyond_chance_and_few_records_are_not_called_a_gap() -> None:
+    said = release_facts.worst_parts(divided("source_type", [("call log", "gap"), ("notes", "none"), ("web", "few")]))
     rate = "0.500 (30 of 60; 95% interval 0.377 to 0.623)"
     assert said == [
         f"Source, call log: recall {rate}; elsewhere {rate}",

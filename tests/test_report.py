@@ -196,7 +196,7 @@ def test_the_first_screen_says_what_it_is_and_gives_the_headlines(page: str, par
         "No flag means nothing",
         "Synthetic: not police records",
         "Not marked as synthetic",
-        "Stalking missed: as recorded by the force",
+        "Stalking missed: as recorded (simulated)",
         "Stalking missed: model",
         "once the flagged are reviewed",
         "0.500 or more",
@@ -213,6 +213,51 @@ def test_not_recorded_is_said_and_never_shown_as_zero() -> None:
     assert "Not recorded" in text
     assert "the force's own share is unknown" in text
     assert "As recorded, once the flagged" not in text
+
+
+def test_the_share_of_stalking_stands_beside_what_a_reviewer_is_shown(part: dict[str, Any]) -> None:
+    text = Page(render_report([part], part["model"])).text
+    said = text.split("truly stalking: ")[1].split("From true family")[0]
+    assert "where 33.3% of all records are stalking, as in this set" in said
+    assert "At a live prevalence of 0.8% far fewer are" in said
+    live = {**part, "live": {**part["live"], "prevalence": 0.4}}
+    assert "far fewer are" not in Page(render_report([live], live["model"])).text
+
+
+def test_the_text_says_that_recording_in_a_synthetic_set_is_simulated(part: dict[str, Any]) -> None:
+    real = made("Set", synthetic=False)
+    said = "recorded as something else (recording is simulated"
+    assert said in Page(render_report([part], part["model"])).text
+    assert said not in Page(render_report([real], real["model"])).text
+
+
+def test_history_check_says_among_which_records(page: str) -> None:
+    assert "only where a record is not stalking): recall" in Page(page).text
+
+
+def test_a_cut_list_of_gaps_says_of_how_many(part: dict[str, Any]) -> None:
+    assert "; the first" not in Page(render_report([part], part["model"])).text
+    division = next(d for d in part["slices"] if d["slice"] == "narrative_length")
+    rate = {"n": 30, "of": 60, "value": 0.5, "low": 0.377, "high": 0.623}
+    worse = {
+        **{f"{kind}{figure}": rate for figure in ("recall", "false_flag") for kind in ("", "rest_")},
+        "recall_difference": {"value": -0.1, "low": -0.2, "high": -0.01}, "recall_gap": "gap",
+        "false_flag_difference": {"value": None, "low": None, "high": None}, "false_flag_gap": "not_measured",
+    }  # fmt: skip
+    wide = {**division, "values": 50, "parts": [{**division["parts"][0], **worse, "value": f"p{i}"} for i in range(40)]}
+    text = Page(render_report([{**part, "slices": [wide]}], part["model"])).text
+    assert "; the first 30 of 40" in text
+    assert "40 of 40 differences are beyond chance" in text
+    assert "Rates by part: Length of the narrative; the 40 largest of 50" in text
+
+
+def test_a_judge_that_cannot_flag_as_few_as_the_model_is_said_to_be_not_measured(part: dict[str, Any]) -> None:
+    records, assessments = drawn(120)
+    flags = [assessed(i, 0.9 if i % 2 else 0.1) for i in range(120)]
+    metrics = figures(records, assessments, baselines={"keyword": flags})
+    text = Page(render_report([metrics], metrics["model"])).text
+    assert "no threshold with as few false flags as the model" in text
+    assert "Recall where 5% of the rest is flagged is not compared" in text
 
 
 def test_gates_are_told_apart_by_words(page: str) -> None:

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from stalkscreen import resampling
-from stalkscreen.metrics import recall_at_false_flag
-from stalkscreen.resampling import Estimate, paired_differences, ranking
+from stalkscreen.metrics import rate, recall_at_false_flag, recall_by_false_flag
+from stalkscreen.resampling import Estimate, paired_differences, ranking, recalls
 
 
 def judged(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,6 +77,40 @@ def test_with_one_class_only_what_cannot_be_measured_is_none(only: float) -> Non
     assert found.recall_at_false_flag.value is None
     assert (found.recall.value is None) == (only == 0.0)
     assert (found.false_flag.value is None) == (only == 1.0)
+
+
+def test_a_judge_that_cannot_flag_so_few_is_not_compared_where_few_are_flagged() -> None:
+    y, a, b = judged(600)
+    two = np.where(b > 0.5, 0.9, 0.1)
+    assert (two[y == 0] == 0.9).mean() > 0.05
+    found = paired_differences(y, (a > 0.5, two > 0.5), (a, two), np.arange(600))
+    assert found.recall_at_false_flag == resampling.NOT_MEASURED
+    assert found.average_precision.value is not None
+    assert paired_differences(y, (two > 0.5, a > 0.5), (two, a), np.arange(600)).recall_at_false_flag.value is None
+    loose = paired_differences(y, (a > 0.5, two > 0.5), (a, two), np.arange(600), max_false_flag=0.5)
+    assert loose.recall_at_false_flag.value is not None
+
+
+def test_the_interval_of_recall_at_few_false_flags_counts_that_these_records_set_the_threshold() -> None:
+    y, a, _ = judged(2000)
+    fixed, found = recall_by_false_flag(y, a), recalls(y, a)
+    for before, after in zip(fixed, found, strict=True):
+        kept = ("n", "of", "value")
+        assert after["false_flag"] == before["false_flag"]
+        assert [after["recall"][k] for k in kept] == [before["recall"][k] for k in kept]
+        assert after["recall"]["low"] <= after["recall"]["value"] <= after["recall"]["high"]
+    spans = [rows[0]["recall"]["high"] - rows[0]["recall"]["low"] for rows in (fixed, found)]
+    assert spans[1] > 1.5 * spans[0]
+
+
+def test_recall_at_few_false_flags_resamples_whole_groups_and_has_no_interval_for_a_handful() -> None:
+    y, a, _ = judged(60)
+    y, a = np.repeat(y, 10), np.repeat(a, 10)
+    alone, grouped = (recalls(y, a, group)[2]["recall"] for group in (None, np.arange(600) // 10))
+    assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
+    few = recalls([1, 0, 1, 0, np.nan], [0.9, 0.1, 0.8, 0.2, 0.5])[0]["recall"]
+    assert (few["n"], few["of"], few["low"], few["high"]) == (2, 2, None, None)
+    assert recalls([1, 1], [0.1, 0.9])[0]["recall"] == rate(0, 0).to_json_dict()
 
 
 def test_without_the_others_scores_only_flags_are_compared() -> None:

@@ -41,7 +41,7 @@ class TrainingResult:
     Attributes:
         model: Fitted on all records.
         cross_validated: One assessment a record, in order, by a model that saw none of its group.
-        group: `(n,)` group numbers used for the folds and for intervals.
+        group: `(n,)` group numbers used for the folds.
         fold: `(n,)` fold numbers.
         grouping: What the folds kept apart, in words.
         review: The review threshold with its recall and shortfall.
