@@ -92,7 +92,7 @@ class LoadedModel:
             log.error("No model is loaded (%s): %s", error.code, error.message)
             self._problem = refusal(503, HOW_TO_GET_ONE, error.code)
         except Exception as error:
-            log.error("No model is loaded: %s while loading. Copy the model folder again.", type(error).__name__)
+            log.error("No model is loaded: %s while loading.", type(error).__name__)
             self._problem = refusal(503, HOW_TO_GET_ONE, "model_unusable")
         else:
             self.example_answer, self._model = answer, model

@@ -7,9 +7,12 @@ time and concurrency, so that reading and checking a body counts against both.
 from __future__ import annotations
 
 import functools
+import ipaddress
 import logging
+import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import anyio.to_thread
@@ -52,6 +55,9 @@ PATHS = frozenset(ROUTES) | {"/", "/livez", "/readyz", "/healthz", "/metrics", "
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+arrived: ContextVar[float] = ContextVar("arrived")
+"""When the call that is being answered came in, in seconds of `time.monotonic`; its time runs from then."""
+
 
 def log_failure(error: BaseException, where: str) -> None:
     """Log what failed and at which lines, without the exception's own text: that could quote a narrative."""
@@ -71,8 +77,9 @@ async def answer(send: Send, status: int, body: bytes, headers: dict[str, str] |
 class OneErrorShape:
     """Turns every error of whatever is inside into the one shape, and keeps free text out of logs and metrics.
 
-    BentoML writes the path and method of a call into its access log and its metrics' labels. A caller who puts words
-    there must not put them into our log: what is not one of `PATHS` or `METHODS` goes on as `/unknown` or `OTHER`.
+    BentoML writes the path, method and address of a call into its access log and its metrics' labels. A caller who puts
+    words there must not put them into our log: what is not one of `PATHS` or `METHODS` goes on as `/unknown` or `OTHER`,
+    and what is no IP address as none.
 
     Args:
         app: The BentoML application.
@@ -89,7 +96,7 @@ class OneErrorShape:
             return await self.app(scope, receive, send)
         if scope["path"] not in PATHS:
             scope = {**scope, "path": "/unknown", "raw_path": b"/unknown"}
-        scope = {**scope, "query_string": b""}
+        scope = {**scope, "query_string": b"", "client": _address(scope.get("client"))}
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         if scope["method"] not in METHODS:
@@ -127,6 +134,21 @@ class OneErrorShape:
         await answer(send, status, body, headers)
 
 
+def _address(client: tuple[str, int] | None) -> tuple[str, int] | None:
+    """The caller's address without an IPv6 zone, or None.
+
+    From a proxy on this machine the server below us takes it out of the header X-Forwarded-For, which may hold any words.
+    """
+    if client is None:
+        return None
+    host, port = client
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return str(address), port if port in range(65_536) else 0
+
+
 class Gate:
     """Checks a call of `ROUTES` before BentoML reads it, so that BentoML never sees (or logs) a bad one.
 
@@ -141,6 +163,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call, or hand it on with a checked body."""
+        arrived.set(time.monotonic())
         if scope["type"] == "http" and scope["path"] == "/":
             body = b'{"docs": "/docs.json"}'
             return await answer(send, 307, body, {"location": "docs.json"})
@@ -197,14 +220,11 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 def _is_json(scope: Scope) -> bool:
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    kind, _, parameters = headers.get(b"content-type", "").partition(";")
-    charset = parameters.replace(" ", "").replace('"', "").lower()
+    kind, *parameters = headers.get(b"content-type", "").lower().split(";")
+    named = [parameter.partition("=") for parameter in parameters]
+    charsets = {value.strip(' "') for name, _, value in named if name.strip() == "charset"}
     encoding = headers.get(b"content-encoding", "identity").strip().lower()
-    return (
-        kind.strip().lower() == "application/json"
-        and charset in ("", "charset=utf-8", "charset=utf8")
-        and encoding == "identity"
-    )
+    return kind.strip() == "application/json" and charsets <= {"utf-8", "utf8"} and encoding == "identity"
 
 
 def _with_body(scope: Scope, body: bytes) -> Scope:

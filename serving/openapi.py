@@ -161,7 +161,10 @@ def _paths(loaded: LoadedModel) -> dict[str, Any]:
     answer = loaded.example_answer
     about = model_answer(loaded.get()) if loaded.ready else None
     batch_answer = None if answer is None else {"assessments": [answer]}
-    about_it = {"summary": "The loaded model", "responses": _responses("ModelAnswer", about, (429, 500, 503, 504))}
+    about_it = {
+        "summary": "The loaded model",
+        "responses": _responses("ModelAnswer", about, (405, 413, 429, 500, 503, 504)),
+    }
     return {
         "/v1/screen": {"post": _call("Assess one incident", "Incident", incident, "Assessment", answer)},
         "/v1/screen_batch": {
@@ -177,6 +180,13 @@ def _paths(loaded: LoadedModel) -> dict[str, Any]:
             "get": {**about_it, "operationId": "get_model"},
             "post": {**about_it, "operationId": "post_model"},
         },
+        "/readyz": {
+            "get": {
+                "summary": "Whether the model is loaded and has assessed the example",
+                "tags": ["Infrastructure"],
+                "responses": {"200": {"description": "It is."}, "503": _error(503)},
+            }
+        },
     }
 
 
@@ -190,11 +200,13 @@ def _call(summary: str, takes: str, sent: Any, gives: str, answer: Any) -> dict[
 
 
 def _responses(gives: str, answer: Any, errors: tuple[int, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {"200": {"description": "OK", "content": _json(gives, answer)}}
-    for status in errors:
-        body = json.loads(error_body(status, *_SHOWN.get(status, ())))
-        found[str(status)] = {"description": BY_STATUS[status][1], "content": _json("Error", body)}
-    return found
+    answered = {"200": {"description": "OK", "content": _json(gives, answer)}}
+    return answered | {str(status): _error(status) for status in errors}
+
+
+def _error(status: int) -> dict[str, Any]:
+    body = json.loads(error_body(status, *_SHOWN.get(status, ())))
+    return {"description": BY_STATUS[status][1], "content": _json("Error", body)}
 
 
 _SHOWN: dict[int, tuple[str, ...]] = {

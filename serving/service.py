@@ -7,8 +7,9 @@ Errors, limits and what is logged: `serving/README.md`.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from serving.privacy import stay_offline
@@ -20,7 +21,7 @@ from starlette.responses import JSONResponse, Response  # noqa: E402
 
 from serving.errors import error_body  # noqa: E402
 from serving.loading import LoadedModel  # noqa: E402
-from serving.middleware import App, Gate, OneErrorShape, log_failure  # noqa: E402
+from serving.middleware import App, Gate, OneErrorShape, arrived, log_failure  # noqa: E402
 from serving.openapi import ModelAnswer, ScreenBatchAnswer, describe, model_answer  # noqa: E402
 from serving.parsing import ScreenBatch  # noqa: E402
 from stalkscreen.schema import Assessment, Case, Incident  # noqa: E402
@@ -28,10 +29,19 @@ from stalkscreen.schema import Assessment, Case, Incident  # noqa: E402
 TIMEOUT_SECONDS = 30
 """After it a call is answered 504; a batch that is still being assessed stops at its next chunk."""
 
+GRACE_SECONDS = 1
+"""How much later an assessment gives up than BentoML, so that the two do not answer the same call."""
+
 CHUNK = 16
-"""Incidents assessed between two looks at the clock."""
+CHUNK_CHARS = 20_000
+"""Most incidents, and most characters unless one incident has more, assessed between two looks at the clock."""
+
+AT_ONCE = 4
+"""Calls answered at a time, and assessments under way."""
 
 loaded = LoadedModel()
+places = threading.BoundedSemaphore(AT_ONCE)
+"""BentoML forgets a call that it has answered 504; its assessment keeps its place here until it stops."""
 
 
 class ScreeningService(bentoml.Service):
@@ -51,7 +61,7 @@ class ScreeningService(bentoml.Service):
     name="stalkscreen_service",
     service_class=ScreeningService,
     workers=1,
-    threads=4,
+    threads=AT_ONCE,
     traffic={"timeout": float(TIMEOUT_SECONDS), "max_concurrency": 32},
     http={"host": "127.0.0.1", "port": 3000},
     logging={"access": {"request_content_type": False}},
@@ -92,14 +102,33 @@ def _assess(incidents: list[Incident]) -> list[dict[str, Any]]:
     Raises:
         TimeoutError: The caller has been answered 504 already; the rest would be thrown away.
     """
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    answers: list[dict[str, Any]] = []
-    for start in range(0, len(incidents), CHUNK):
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        cases = [Case.of_one(incident) for incident in incidents[start : start + CHUNK]]
-        answers += [assessment.to_json_dict() for assessment in loaded.get().assess(cases)]
-    return answers
+    deadline = arrived.get() + TIMEOUT_SECONDS + GRACE_SECONDS
+    if not places.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise TimeoutError
+    try:
+        answers: list[dict[str, Any]] = []
+        for chunk in _chunks(incidents):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            cases = [Case.of_one(incident) for incident in chunk]
+            answers += [assessment.to_json_dict() for assessment in loaded.get().assess(cases)]
+        return answers
+    finally:
+        places.release()
+
+
+def _chunks(incidents: list[Incident]) -> Iterator[list[Incident]]:
+    """The incidents in order, at least one and otherwise at most `CHUNK` and `CHUNK_CHARS` at a time."""
+    chunk: list[Incident] = []
+    chars = 0
+    for incident in incidents:
+        length = len(incident.narrative)
+        if chunk and (len(chunk) == CHUNK or chars + length > CHUNK_CHARS):
+            yield chunk
+            chunk, chars = [], 0
+        chunk.append(incident)
+        chars += length
+    yield chunk
 
 
 def _answer(make: Callable[[], dict[str, Any]]) -> Response:

@@ -3,6 +3,7 @@
 The output's suffix chooses its form. `.jsonl` holds one assessment a line as in the contract; `.csv` and `.parquet`
 hold one row an incident with the headline answers and the whole assessment as JSON. Columns that are not ours ride
 along (`extra` in JSONL) and are never used; one that is named like a column of the output is written as `input_<name>`.
+In CSV what a spreadsheet would run gets an apostrophe in front, and the last column, `guarded_cells`, names these cells.
 The file is read twice: once to check all of it and to learn its extra columns, once to assess.
 """
 
@@ -11,16 +12,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import os
 import sys
-import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from stalkscreen.dataset import Columns, Problem, stream_incidents, write_rejects
+from stalkscreen.dataset.fields import GUARD_COLUMN
 from stalkscreen.dataset.problems import data_error
 from stalkscreen.dataset.writing import REJECT_SUFFIXES, inert
 from stalkscreen.errors import ConfigError, DataError
@@ -108,11 +111,20 @@ class _Jsonl:
         for incident, assessment in zip(incidents, assessments, strict=True):
             row = assessment.to_json_dict()
             if incident.model_extra:
-                row["extra"] = incident.model_extra
-            self.stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                row["extra"] = _finite(incident.model_extra)
+            self.stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
     def close(self) -> None:
         self.stream.close()
+
+
+def _finite(value: Any) -> Any:
+    """A value of a file with null for what JSON has no number for: NaN and the infinities."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _extra_names(extras: Iterable[str]) -> dict[str, str]:
@@ -137,13 +149,16 @@ class _Csv:
     def __init__(self, path: Path, names: Mapping[str, str]) -> None:
         self.names = names
         self.stream = path.open("w", encoding="utf-8-sig", newline="")
-        self.writer = csv.DictWriter(self.stream, [*COLUMNS, *names.values()])
-        self.writer.writeheader()
+        columns = [*COLUMNS, *names.values(), GUARD_COLUMN]
+        self.writer = csv.DictWriter(self.stream, columns)
+        self.writer.writerow({name: inert(name) for name in columns})
 
     def write(self, incidents: Sequence[Incident], assessments: Sequence[Assessment]) -> None:
         for incident, assessment in zip(incidents, assessments, strict=True):
             row = flat_row(assessment) | _extra_cells(incident, self.names)
-            self.writer.writerow({k: inert(v) if isinstance(v, str) else v for k, v in row.items()})
+            safe = {name: inert(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+            guarded = "|".join(inert(name) for name, cell in row.items() if safe[name] is not cell)
+            self.writer.writerow(safe | {GUARD_COLUMN: guarded})
 
     def close(self) -> None:
         self.stream.close()
@@ -179,16 +194,13 @@ _SINKS: dict[str, type[_Jsonl] | type[_Csv] | type[_Parquet]] = {".jsonl": _Json
 @contextlib.contextmanager
 def _sink(out: Path, extras: Iterable[str]) -> Iterator[_Sink]:
     """Write beside `out` and put it in place only when everything was written."""
-    handle, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    os.close(handle)
-    building = Path(name)
+    building = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
     try:
         sink = _SINKS[out.suffix.lower()](building, _extra_names(extras))
         try:
             yield sink
         finally:
             sink.close()
-        building.chmod(0o644)
         building.replace(out)
     finally:
         building.unlink(missing_ok=True)

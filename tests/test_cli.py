@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_a_file_is_screened_to_every_form_with_extras_and_a_summary(
         frame = pd.read_csv(out, dtype=str) if suffix == ".csv" else pd.read_parquet(out)
         assert frame["incident_id"].tolist() == ["007", "008"]
         assert json.loads(frame["assessment"][0]) == expected.to_json_dict()
-        assert frame.columns.tolist() == [*COLUMNS, "beat"]
+        assert frame.columns.tolist() == [*COLUMNS, "beat", *(["guarded_cells"] if suffix == ".csv" else [])]
         assert tuple(flat_row(expected)) == COLUMNS
         assert frame["beat"][0] == "K3"
         if suffix == ".csv":
@@ -149,7 +150,7 @@ def test_an_extra_column_is_kept_whichever_row_first_fills_it(
     bad = tmp_path / rejects if rejects else None
     screen_file(incidents_csv(tmp_path / "in.csv", rows), out, model, rejects=bad, chunk_rows=1)
     screened = cells(out)
-    assert [name for name in screened if name not in COLUMNS] == ["team", "beat"]
+    assert [name for name in screened if name not in {*COLUMNS, "guarded_cells"}] == ["team", "beat"]
     assert (screened["beat"], screened["team"]) == (["", "K3", ""], ["red", "", ""])
 
 
@@ -174,7 +175,7 @@ def test_a_table_without_a_single_good_row_still_has_all_its_columns(
     source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": ""}])
     out = tmp_path / f"out{suffix}"
     screen_file(source, out, model, rejects=tmp_path / "bad.csv")
-    assert set(cells(out)) == {*COLUMNS} - {"flag", "possible_misidentification"}
+    assert set(cells(out)) - {"guarded_cells"} == {*COLUMNS} - {"flag", "possible_misidentification"}
     assert cells(out)["incident_id"] == []
 
 
@@ -198,7 +199,50 @@ def test_screened_csv_opens_in_excel_as_utf8_and_in_our_own_reader(tmp_path: Pat
     (read,) = read_incidents(out, Columns.parse("narrative=assessment")).records
     assert read.incident_id == "1"
     assert (read.model_extra or {})["loss"] == "£20"
-    assert (read.model_extra or {})["sum"] == "' ＝1+1"
+    assert (read.model_extra or {})["sum"] == " ＝1+1"
+
+
+def test_a_guarded_id_cell_and_column_name_are_inert_and_can_be_told(tmp_path: Path, model: ScreeningModel) -> None:
+    rows = [
+        {"incident_id": "=2+2", "narrative": TEXT, "=HYPERLINK(0)": "@SUM", "beat": "'K3"},
+        {"incident_id": "2", "narrative": TEXT, "=HYPERLINK(0)": "x", "beat": "K4"},
+    ]
+    out = tmp_path / "out.csv"
+    screen_file(incidents_csv(tmp_path / "in.csv", rows), out, model)
+    with out.open(encoding="utf-8-sig", newline="") as stream:
+        first, second = csv.DictReader(stream)
+    assert list(first)[-3:] == ["'=HYPERLINK(0)", "beat", "guarded_cells"]
+    assert (first["incident_id"], first["'=HYPERLINK(0)"], first["beat"]) == ("'=2+2", "'@SUM", "'K3")
+    assert (first["guarded_cells"], second["guarded_cells"]) == ("incident_id|'=HYPERLINK(0)", "")
+    read = read_incidents(out, Columns.parse("narrative=assessment")).records
+    assert [record.incident_id for record in read] == ["=2+2", "2"]
+    assert [(record.model_extra or {})["beat"] for record in read] == ["'K3", "K4"]
+    assert (read[0].model_extra or {})["'=HYPERLINK(0)"] == "@SUM"
+
+
+def test_a_json_lines_output_has_null_where_the_file_has_no_number(tmp_path: Path, model: ScreeningModel) -> None:
+    source = tmp_path / "in.jsonl"
+    record = json.dumps({"incident_id": "1", "narrative": TEXT})
+    source.write_text(record[:-1] + ', "a": NaN, "b": [1.5, Infinity], "c": {"d": -Infinity}}\n', encoding="utf-8")
+    screen_file(source, tmp_path / "out.jsonl", model)
+    (line,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["extra"] == {"a": None, "b": [1.5, None], "c": {"d": None}}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644)])
+def test_who_may_read_the_outputs_follows_the_umask(
+    tmp_path: Path, model: ScreeningModel, suffix: str, mask: int, mode: int
+) -> None:
+    source = incidents_csv(tmp_path / "in.csv", [{"incident_id": "1", "narrative": TEXT}])
+    out, rejects = tmp_path / f"out{suffix}", tmp_path / "bad.csv"
+    before = os.umask(mask)
+    try:
+        screen_file(source, out, model, rejects=rejects)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (out, rejects)] == [mode, mode]
+    assert sorted(tmp_path.iterdir()) == sorted([source, out, rejects])
 
 
 class _Untouched(ScreeningModel):

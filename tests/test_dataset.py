@@ -157,8 +157,24 @@ def test_a_mapped_column_that_is_not_there_is_refused_in_every_format(tmp_path: 
 
 def test_a_file_without_column_names_does_not_have_its_first_record_repeated(tmp_path: Path) -> None:
     path = tmp_path / "bare.csv"
-    path.write_text(f'A1,"{SECRET}. He is known.",true\nA2,text,false\n')
-    assert "looks like a record" in refused(path).message
+    for first in (
+        f'A1,"{SECRET}. He is known.",true',
+        f"A1,{SECRET} daily,K3",
+        "CR1234/24,Mulligan,K3",
+        "A1,Mulligan,31/05/2024",
+        "A1,Zebedee Mulligan of the quarry,K3",
+    ):
+        path.write_text(f"{first}\nA2,text,false\n")
+        message = refused(path).message
+        assert "it has 3 columns, and its first line seems not to hold their names" in message
+        assert "A1" not in message
+        assert "CR1234" not in message
+
+
+def test_column_names_of_three_short_words_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "force.csv"
+    path.write_text("URN,Free text notes,addr_line_1,V1.surname,Beat/Ward,_id\nA,text,,,,\n")
+    assert "'URN', 'Free text notes', 'addr_line_1', 'V1.surname', 'Beat/Ward', '_id'" in refused(path).message
 
 
 # --- files as a whole

@@ -1,13 +1,17 @@
 """The HTTP contract: exact answers, one error shape, nothing of what was sent in any error or log."""
 
 import asyncio
+import contextvars
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +22,9 @@ from starlette.testclient import TestClient
 
 from serving.errors import BY_STATUS
 from serving.loading import EXAMPLE
-from serving.middleware import DRAIN, MIB, ROUTES, OneErrorShape
+from serving.middleware import DRAIN, MIB, ROUTES, OneErrorShape, arrived
 from serving.parsing import MAX_BATCH
-from serving.service import Screening, loaded
+from serving.service import AT_ONCE, GRACE_SECONDS, TIMEOUT_SECONDS, Screening, _assess, loaded
 from stalkscreen.classifiers import classifier_class
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Thresholds
@@ -223,7 +227,12 @@ def test_the_longest_narrative_counts_after_trimming(client: TestClient) -> None
 
 def test_a_byte_order_mark_and_a_charset_are_accepted(client: TestClient) -> None:
     body = json.dumps(incident(narrative="café £5 😀"), ensure_ascii=False).encode("utf-8-sig")
-    for kind in ("application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'):
+    for kind in (
+        "application/json; charset=utf-8",
+        'Application/JSON;charset="UTF-8"',
+        "application/json;charset=UTF-8; x=y",
+        "application/json; profile=latin-1",
+    ):
         assert client.post("/v1/screen", content=body, headers={"content-type": kind}).status_code == 200
 
 
@@ -232,6 +241,7 @@ def test_a_byte_order_mark_and_a_charset_are_accepted(client: TestClient) -> Non
     [
         {"content-type": "text/plain"},
         {"content-type": "application/json; charset=latin-1"},
+        {"content-type": "application/json; x=utf-8; charset=latin-1"},
         {"content-type": "application/vnd.bentoml+pickle"},
         {"content-type": "multipart/form-data; boundary=x"},
         {"content-type": "application/json", "content-encoding": "gzip"},
@@ -298,6 +308,33 @@ def test_other_addresses_and_methods_have_the_same_shape(
         assert response.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "logged"),
+    [
+        (("10.1.2.3", 4711), ("10.1.2.3", 4711)),
+        (("2001:db8::7", 0), ("2001:db8::7", 0)),
+        (("fe80::1%" + CANARY, 5), ("fe80::1", 5)),
+        (("10.1.2.3", 7_700_900_123), ("10.1.2.3", 0)),
+        ((f"{CANARY} followed her home", 0), None),
+        (("", 0), None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_only_an_ip_address_goes_on_as_the_callers_address(kind: str, forwarded: Any, logged: Any) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"])
+
+    async def unused(*_: Any) -> Any:
+        raise AssertionError
+
+    scope = {"type": kind, "path": "/v1/screen", "method": "POST", "client": forwarded}
+    asyncio.run(OneErrorShape(app, loaded)(scope, unused, unused))
+    assert seen == [logged]
+
+
 def test_health_and_docs_answer(client: TestClient) -> None:
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
     assert client.get("/", follow_redirects=False).headers["location"] == "docs.json"
@@ -315,9 +352,14 @@ def test_the_openapi_examples_are_real(client: TestClient) -> None:
             if "requestBody" in operation:
                 contents.append(operation["requestBody"]["content"]["application/json"])
                 assert set(operation["responses"]) == {"200", *map(str, BY_STATUS)} - {"404"}
+            else:
+                assert set(operation["responses"]) == {"200", "405", "413", "429", "500", "503", "504"}
             for content in contents:
                 schema = {**content["schema"], "components": docs["components"]}
                 jsonschema.validate(content["example"], schema)
+    ready = docs["paths"]["/readyz"]["get"]["responses"]
+    assert set(ready) == {"200", "503"}
+    assert ready["503"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}
     call = docs["paths"]["/v1/screen"]["post"]
     sent = call["requestBody"]["content"]["application/json"]["example"]
     assert sent["narrative"] == EXAMPLE.narrative
@@ -361,6 +403,26 @@ def test_without_a_model_it_lives_but_is_not_ready(
     assert client.get("/readyz").status_code == 200
 
 
+def test_only_a_damaged_model_is_said_to_be_copied_again(
+    client: TestClient, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise PermissionError(CANARY)
+
+    monkeypatch.setenv("STALKSCREEN_MODELS", str(models))
+    monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("serving.loading.load_model", fail)
+            loaded.start().join()
+        check_error(client.get("/readyz"), 503, "model_unusable")
+    finally:
+        loaded.start().join()
+    assert "PermissionError while loading" in caplog.text
+    assert "again" not in caplog.text
+    assert CANARY not in caplog.text
+
+
 def test_a_failure_inside_says_where_but_never_what(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -398,8 +460,75 @@ def test_bentoml_limits_are_set_and_answered_in_the_one_shape() -> None:
 
 
 def test_a_batch_past_its_time_stops(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.service.TIMEOUT_SECONDS", -1)
+    monkeypatch.setattr("serving.service.TIMEOUT_SECONDS", -2)
     check_error(client.post("/v1/screen_batch", json={"incidents": [incident()]}), 504, "timeout")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chunks"),
+    [
+        ([20] * 20, [16, 4]),
+        ([10_000] * 5, [2, 2, 1]),
+        ([19_999, 19_999, 20], [1, 1, 1]),
+        ([20, 20_000, 20], [1, 1, 1]),
+        ([20_000], [1]),
+    ],
+)
+def test_long_incidents_are_assessed_fewer_at_a_time_and_answered_in_order(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, lengths: list[int], chunks: list[int]
+) -> None:
+    seen: list[int] = []
+    brief = loaded.get().assess([Case.of_one(EXAMPLE)])[0]
+
+    def assess(cases: list[Case]) -> Any:
+        seen.append(len(cases))
+        return [brief.model_copy(update={"incident_id": case.incidents[0].incident_id}) for case in cases]
+
+    monkeypatch.setattr(loaded.get(), "assess", assess)
+    sent = [incident(incident_id=f"B{i}", narrative="x" * length) for i, length in enumerate(lengths)]
+    answers = client.post("/v1/screen_batch", json={"incidents": sent}).json()["assessments"]
+    assert [a["incident_id"] for a in answers] == [i["incident_id"] for i in sent]
+    assert seen == chunks
+
+
+def test_an_assessment_that_nobody_waits_for_keeps_its_place_until_it_stops(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BentoML's own limit forgets it with the 504; here it is called past BentoML."""
+    going_on = threading.Event()
+    under_way = threading.Semaphore(0)
+    assess = loaded.get().assess
+
+    def slow(cases: Any) -> Any:
+        under_way.release()
+        assert going_on.wait(20)
+        return assess(cases)
+
+    def assess_since(came: float) -> Any:
+        context = contextvars.copy_context()
+        context.run(arrived.set, came)
+        return context.run(_assess, [EXAMPLE])
+
+    monkeypatch.setattr(loaded.get(), "assess", slow)
+    with ThreadPoolExecutor(AT_ONCE + 1) as pool:
+        try:
+            forgotten = [pool.submit(assess_since, time.monotonic()) for _ in range(AT_ONCE)]
+            assert all(under_way.acquire(timeout=20) for _ in range(AT_ONCE))
+            with pytest.raises(TimeoutError):
+                assess_since(time.monotonic() - TIMEOUT_SECONDS - GRACE_SECONDS + 0.1)
+            assert not under_way.acquire(blocking=False)
+            waiting = pool.submit(assess_since, time.monotonic())
+        finally:
+            going_on.set()
+        assert [len(done.result(20)) for done in [*forgotten, waiting]] == [1] * (AT_ONCE + 1)
+    assert client.post("/v1/screen", json=incident()).status_code == 200
+
+
+def test_the_time_of_a_call_runs_from_when_it_came_in(client: TestClient) -> None:
+    context = contextvars.copy_context()
+    context.run(arrived.set, time.monotonic() - TIMEOUT_SECONDS - GRACE_SECONDS - 1)
+    with pytest.raises(TimeoutError):
+        context.run(_assess, [EXAMPLE])
 
 
 def test_serving_a_linear_model_imports_nothing_heavy(models: Path, tmp_path: Path) -> None:

@@ -156,6 +156,13 @@ def every_kind_of_call(served: Served) -> dict[str, tuple[int, str]]:
     big = good + b" " * 1_100_000
     return {
         "200 one": served.post("/v1/screen", record(case_id=CANARY, force=CANARY, victim={"surname": CANARY})),
+        "200 forwarded": served.call(
+            "POST",
+            "/v1/screen",
+            good,
+            {"content-type": "application/json", "X-Forwarded-For": f"{CANARY} followed her", "User-Agent": CANARY},
+        )[::2],
+        "200 forwarded zone": served.call("GET", "/v1/model", headers={"X-Forwarded-For": f"fe80::1%{CANARY}"})[::2],
         "200 batch": served.post("/v1/screen_batch", {"incidents": [record()]}),
         "400 broken": served.post("/v1/screen", good[:-3]),
         "400 not utf-8": served.post("/v1/screen", good[:-2] + b'\xff"}'),
@@ -236,4 +243,15 @@ def test_a_bento_is_built_moved_and_served_without_source_or_network(
         assert json.loads(served.call("GET", "/v1/model")[2])["version"] == "keyword"
         status, text = served.post("/v1/screen", record())
         assert (status, json.loads(text)["incident_id"]) == (200, "A1")
+    bentos = tmp_path / "target" / "bentoml" / "bentos" / NAME
+    models = bentos / (bentos / "latest").read_text(encoding="utf-8") / "src" / "models"
+    (tmp_path / "in.jsonl").write_text(json.dumps(record()), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "stalkscreen", "screen", tmp_path / "in.jsonl", "--out", tmp_path / "out.jsonl"],
+        env=environment(guard, tmp_path / "target") | {"STALKSCREEN_MODELS": str(models)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["model"]["version"] == "keyword"
     assert attempts(guard) == ""

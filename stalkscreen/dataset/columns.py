@@ -16,7 +16,9 @@ from stalkscreen.errors import DataError, UnknownNameError
 REQUIRED = ("incident_id", "narrative")
 REQUIRED_LABELS = ("stalking",)
 
-_DATA_LIKE = re.compile(r"[.!?]\s|[.!?]$|\n|^[\d\s./:+-]+$|^(true|false|yes|no)$|^.{51,}$", re.IGNORECASE)
+_NAME_LIKE = re.compile(r"(?!(true|false|yes|no)$|.*\d\d|.{31})[^\W\d]\w*([ ./-]\w+){0,2}", re.IGNORECASE)
+"""At most three words and 30 characters, begun by a letter, without a number of two digits. A cell of a record may look
+so too; a narrative, a date, a number and most ids do not."""
 
 
 def _nothing() -> Mapping[str, str]:
@@ -119,9 +121,12 @@ class Columns:
         """
         column = self.column(ours)
         wrong = f"the file has no column {column!r}" + (" (from --columns)" if ours in self.theirs else "")
-        if any(_DATA_LIKE.search(name) for name in available if name):
-            return wrong, "a first line of column names; the first line of this file looks like a record"
-        names = ", ".join(repr(name[:50]) for name in available if name)
+        if not all(_NAME_LIKE.fullmatch(name) for name in available if name):
+            return wrong, (
+                f"column names on the first line of the file, each at most three words; it has {len(available)} columns, "
+                "and its first line seems not to hold their names"
+            )
+        names = ", ".join(repr(name) for name in available if name)
         return wrong, f"one of the file's columns, which are {names}; map yours with --columns {ours}=YOURS"
 
 
