@@ -16,7 +16,7 @@ LIMITS = (
     "a person is.",
     "Figures at a live prevalence are calculated, not observed. They suppose that recall and false flags stay as they "
     "are in this set.",
-    "Only English is read. A record in Welsh or any other language is not flagged, whatever it tells.",
+    "Only English is understood. A record in Welsh or any other language is hardly ever flagged, whatever it tells.",
     "What happens after a flag is not measured: whether a reviewer agrees, acts in time, or whether anybody is safer.",
     "The set says nothing about fairness between groups of people beyond the parts shown, and where a part is small it "
     "says little about that part.",

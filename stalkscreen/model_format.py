@@ -17,7 +17,7 @@ from stalkscreen.taxonomy import LABEL_VERSION
 INTENDED_USE = (
     "Screening incident and crime narratives of England and Wales, written in English, so that a trained person reviews "
     "those that may be stalking, with the words that suggest it. It flags for human review. A record in Welsh or any "
-    "other language is not read: it gets no flag, whatever it tells."
+    "other language is not understood: it hardly ever gets a flag, whatever it tells."
 )
 PROHIBITED_USE = (
     "Deciding, closing, downgrading or prioritising away any report; judging a person, a victim's account or how likely "
