@@ -320,11 +320,13 @@ def models() -> None:
 def readable(assessment: Assessment) -> str:
     """One assessment as plain lines for a person."""
     s = assessment.stalking
+    others = {p for name, p in assessment.offence_family.probabilities.items() if name != "stalking"}
+    family = assessment.offence_family.top.replace("_", " ") if len(others) > 1 else "not learnt"
     lines = [
         f"{'FLAGGED FOR REVIEW' if s.flag else 'Not flagged'} ({s.band} band)",
         f"  probability of stalking {s.probability:.2f} where {s.prevalence:.0%} of records are stalking, "
         f"{s.probability_at_live:.2f} where {s.live_prevalence:.1%} are",
-        f"  likeliest family: {assessment.offence_family.top.replace('_', ' ')}; tier: "
+        f"  likeliest family: {family}; tier: "
         f"{assessment.tier.hint.replace('_', ' ')}; closest tie: {assessment.context.relationship.replace('_', ' ')}",
     ]
     if s.history_check:

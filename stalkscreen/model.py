@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
@@ -53,7 +53,12 @@ class _Stage:
     calibration: Mapping[str, Platt]
     cuts: Thresholds
 
+    not_learnt: Container[str] = ()
+
     def calibrated(self, head: str, raw: Floats) -> Floats:
+        """Calibrated probabilities; one half, which says nothing, where the head had no labels to learn from."""
+        if head in self.not_learnt:
+            return np.full_like(raw, 0.5)
         platt = self.calibration.get(head)
         return raw if platt is None else platt(raw)
 
@@ -83,7 +88,7 @@ class ScreeningModel:
         self.live_prevalence = live_prevalence
         self._taxonomy: Taxonomy = load_taxonomy()
         self._first: Classifier | None = getattr(classifier, "first_stage", None) if info.cascade and cascade else None
-        self._second_stage = _Stage(self._stamp(info.kind), info.calibration, info.thresholds)
+        self._second_stage = _Stage(self._stamp(info.kind), info.calibration, info.thresholds, info.not_learnt)
 
     def _stamp(self, stage: str) -> ModelStamp:
         info = self.info
@@ -141,7 +146,7 @@ class ScreeningModel:
         cascade = self.cascade
         if self._first is not None and cascade is not None:
             first = self._first.predict(cases)
-            stage = _Stage(self._stamp(self._first.kind), cascade.calibration, cascade.thresholds)
+            stage = _Stage(self._stamp(self._first.kind), cascade.calibration, cascade.thresholds, self.info.not_learnt)
             cleared = np.flatnonzero(first.stalking < cascade.cut).tolist()
             answers = {row: self._answer(cases[row], first, row, stage) for row in cleared}
             left = [row for row in left if row not in answers]
@@ -166,20 +171,24 @@ class ScreeningModel:
         history = float(stage.calibrated("history_check", scores.history_check[row : row + 1])[0])
         s4a = float(stage.calibrated("tier_s4a", scores.tier_s4a[row : row + 1])[0])
         low, high = cuts.tier_unclear
-        tier: TierHint = "not_applicable" if not flag else "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
+        tier: TierHint = "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
+        if not flag or "tier_s4a" in stage.not_learnt:
+            tier = "unclear" if flag else "not_applicable"
         found = scores.spans[row]
         indicators = self._indicators(case, scores.indicators[row], found, stage)
         present = {i.name for i in indicators if i.present}
         against, negated = self._against(case, found, present, stage.cuts.against)
         domestic = float(stage.calibrated("domestic", scores.domestic[row : row + 1])[0])
         cyber = float(stage.calibrated("cyber", scores.cyber[row : row + 1])[0])
-        relationship = cast(Relationship, self._taxonomy.relationships[int(np.argmax(scores.relationship[row]))])
+        relationship: Relationship = "unknown"
+        if "relationship" not in stage.not_learnt:
+            relationship = cast(Relationship, self._taxonomy.relationships[int(np.argmax(scores.relationship[row]))])
         recorded = "; ".join(dict.fromkeys(i.recorded_offence for i in case.incidents if i.recorded_offence)) or None
         misidentified = None
         if recorded is not None:
             titles = [i.recorded_offence for i in case.incidents if i.recorded_offence]
             misidentified = flag and not any(map(self._taxonomy.is_stalking_title, titles))
-        history_check = history >= cuts.history_check
+        history_check = history >= cuts.history_check and "history_check" not in stage.not_learnt
         facts = {f"indicator:{name}" for name in present}
         facts |= {
             name
@@ -188,9 +197,9 @@ class ScreeningModel:
                 "history_check": history_check,
                 "misidentification": bool(misidentified),
                 "tier_unclear": tier == "unclear",
-                "domestic": domestic >= 0.5,
+                "domestic": domestic >= 0.5 and "domestic" not in stage.not_learnt,
                 "non_domestic": domestic < 0.5,
-                "cyber": cyber >= 0.5,
+                "cyber": cyber >= 0.5 and "cyber" not in stage.not_learnt,
                 "ex_partner": relationship == "ex_partner",
             }.items()
             if holds
@@ -230,14 +239,17 @@ class ScreeningModel:
         """Keep the stalking probability as it is and share the rest out, so that both answers state the same one.
 
         `top` is the likeliest family and no flag: a record flagged below one half may have another on top, one with
-        stalking on top may lie below the review threshold.
+        stalking on top may lie below the review threshold. Where families were not learnt all others are alike, and the
+        last, which is no crime, is on top of what is likelier not stalking.
         """
         names = self.info.family_names
+        if "family" in self.info.not_learnt:
+            raw = np.ones_like(raw)
         others = np.array([0.0 if n == "stalking" else max(float(v), TINY) for n, v in zip(names, raw, strict=True)])
         shares = others / others.sum() * (1 - stalking)
         shares[names.index("stalking")] = stalking
         probabilities = {name: float(share) for name, share in zip(names, shares, strict=True)}
-        top = cast(Family, names[int(np.argmax(shares))])
+        top = cast(Family, names[int(np.flatnonzero(shares == shares.max())[-1])])
         return FamilyAnswer(top=top, probabilities=probabilities)
 
     def _span(self, case: Case, start: int, end: int, incident: int) -> Span:

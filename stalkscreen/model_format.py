@@ -123,7 +123,12 @@ class Provenance(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """Everything in `model.json`. `headline` holds cross-validated figures, each as written by the evaluation."""
+    """Everything in `model.json`. `headline` holds cross-validated figures, each as written by the evaluation.
+
+    `not_learnt` names the answers for which the training records held no labels, or one value only (of `family` none
+    beside stalking): `family`, `relationship`, `tier_s4a`, `history_check`, `domestic`, `cyber` and `four_` with its four.
+    They are answered as not known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -133,6 +138,7 @@ class ModelInfo(BaseModel):
     label_version: str = LABEL_VERSION
     indicator_names: tuple[str, ...]
     family_names: tuple[str, ...]
+    not_learnt: tuple[str, ...] = ()
     prevalence: float = Field(gt=0, lt=1)
     thresholds: Thresholds
     calibration: dict[str, Platt] = Field(default_factory=dict)

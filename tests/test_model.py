@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from stalkscreen.classifiers import Targets
 from stalkscreen.classifiers.base import ScoredSpan
+from stalkscreen.cli import readable
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.model_format import FORMAT_VERSION, Platt
 from stalkscreen.schema import Assessment, Case, Incident, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
+from training.train import not_learnt
 
 STALKING_TEXT = "He waits by the bus stop every evening. She keeps ringing from new numbers after being blocked. No threats were made."
 PLAIN_TEXT = "Wallet handed in at the front counter. Two men argued about a parking space and shouted."
@@ -198,6 +201,34 @@ def test_quoted_are_the_strongest_stretch_and_others_likelier_than_not(
     monkeypatch.setattr(model.classifier, "predict", lambda cases: scores)
     answer = {i.name: i for i in model.assess([case])[0].indicators}["loitering"]
     assert [e.text for e in answer.evidence] == ["He was there.", "He waited.", "He stood about."]
+
+
+def test_what_was_never_labelled_is_answered_as_not_known(
+    model: ScreeningModel, records: list[LabelledIncident]
+) -> None:
+    bare = [
+        LabelledIncident(incident_id=r.incident_id, narrative=r.narrative, stalking=r.stalking, cyber=False)
+        for r in records
+    ]
+    unknown = not_learnt(Targets.of(bare, load_taxonomy()))
+    assert unknown == tuple(
+        sorted([
+            "history_check", "tier_s4a", "domestic", "cyber", "relationship", "family",
+            "four_fixated", "four_obsessive", "four_unwanted", "four_repeated",
+        ])
+    )  # fmt: skip
+    assert "family" not in not_learnt(Targets.of(records, load_taxonomy()))
+    blank = ScreeningModel(model.classifier, model.info.model_copy(update={"not_learnt": unknown}))
+    for text in (STALKING_TEXT, PLAIN_TEXT):
+        known, answer = assess(model, text), assess(blank, text)
+        assert answer.stalking.probability == known.stalking.probability
+        assert answer.tier.hint == ("unclear" if answer.stalking.flag else "not_applicable")
+        assert not answer.stalking.history_check
+        assert (answer.context.domestic, answer.context.cyber, answer.context.relationship) == (0.5, 0.5, "unknown")
+        assert set(answer.four.model_dump().values()) == {0.5}
+        assert len({p for name, p in answer.offence_family.probabilities.items() if name != "stalking"}) == 1
+        assert not any("non-domestic" in line for line in answer.considerations)
+        assert "likeliest family: not learnt" in readable(answer)
 
 
 class TestFolder:

@@ -17,13 +17,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from stalkscreen.classifiers import Classifier, Progress, Scores, Targets, silent
+from stalkscreen.classifiers import Classifier, Floats, Progress, Scores, Targets, silent
 from stalkscreen.config import CHECKOUT, TrainConfig
 from stalkscreen.errors import DataError
 from stalkscreen.metrics import ReviewThreshold
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Provenance
-from stalkscreen.schema import Assessment, Case, LabelledIncident
+from stalkscreen.schema import Assessment, Case, FourAnswer, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
 from stalkscreen.trained_on import short_hashes
 from training import splits, thresholds
@@ -122,6 +122,7 @@ def fit(
         version=next_version(),
         indicator_names=names,
         family_names=taxonomy.family_names,
+        not_learnt=not_learnt(targets),
         prevalence=share,
         thresholds=cuts,
         calibration=calibration,
@@ -161,6 +162,17 @@ def fit(
         review=review,
         first_fold=first_fold,
     )
+
+
+def not_learnt(targets: Targets) -> tuple[str, ...]:
+    """Names of the answers that no labels stand behind, or labels of one value only; see `ModelInfo`."""
+    names = ("history_check", "tier_s4a", "domestic", "cyber", "relationship")
+    heads: dict[str, Floats] = {name: getattr(targets, name) for name in names}
+    heads |= {f"four_{name}": targets.four[:, i] for i, name in enumerate(FourAnswer.model_fields)}
+    missing = [name for name, values in heads.items() if len(np.unique(values[~np.isnan(values)])) < 2]
+    if np.isnan(targets.family[targets.stalking == 0]).all():
+        missing.append("family")
+    return tuple(sorted(missing))
 
 
 def _gather(parts: Sequence[FoldScores], names: tuple[str, ...], n: int) -> Scores:
