@@ -16,7 +16,7 @@ SIZES = (512, 1024, 2048)
 """Sides of the square products tried; the fastest counts, since small ones are bound by memory and calls."""
 
 LIBRARIES = (
-    "numpy", "scipy", "scikit-learn", "torch", "transformers", "sentence-transformers", "setfit", "spacy",
+    "numpy", "scipy", "scikit-learn", "torch", "transformers", "sentence-transformers", "spacy",
     "fasttext-community", "onnxruntime", "bentoml",
 )  # fmt: skip
 

@@ -26,7 +26,6 @@ ROWS: dict[str, str] = {
     "keyword": "benchmarks.peers.ours:KeywordRow",
     "tfidf": "benchmarks.peers.tfidf:TfidfRow",
     "minilm": "benchmarks.peers.minilm:MiniLMRow",
-    "setfit": "benchmarks.peers.few_shot:SetFitRow",
     "textcat": "benchmarks.peers.textcat:TextcatRow",
     "fasttext": "benchmarks.peers.subwords:FastTextRow",
     "linear": "benchmarks.peers.ours:LinearRow",
