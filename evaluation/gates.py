@@ -201,24 +201,46 @@ def _applied(gate: Gate, metrics: Mapping[str, Any]) -> GateResult:
     return GateResult(gate.name, status, sentence, gate.title, value, limit, direction, gate.reason)
 
 
+MOST_RELABELLED = 0.05
+"""Share of common ids whose labels may differ, as after a review of labels: more, and the ids name other records."""
+
+
+def common_ids(first: Mapping[str, tuple[int, float]], second: Mapping[str, tuple[int, float]]) -> list[str] | None:
+    """Ids that both scored with the same label, or None where more than `MOST_RELABELLED` have another label in each.
+
+    Two sets numbered from 1 share ids and no record; labels that differ give that away.
+    """
+    common = [i for i in first if i in second]
+    alike = [i for i in common if first[i][0] == second[i][0]]
+    return alike if len(alike) >= (1 - MOST_RELABELLED) * len(common) else None
+
+
 def compare_with_released(
     scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate
-) -> tuple[float, float, int] | None:
-    """Recall of candidate and released model on the records both scored, and how many; None when not comparable."""
-    path = released / "evaluation" / SCORES if released else None
-    if path is None or not path.is_file():
-        return None
+) -> tuple[float, float, int] | str:
+    """Recall of candidate and released model on the records both scored, and how many; a sentence when not comparable."""
+    if released is None:
+        return "There is no other released model that this one could be compared with."
+    few = f"The released model scored too few of these records out of fold (at least {rule.min_common} are needed)."
+    path = released / "evaluation" / SCORES
+    if not path.is_file():
+        return few
     others = read_scores(path)
-    common = [i for i in scores if i in others and scores[i][0] == others[i][0]]
+    common = common_ids(scores, others)
+    if common is None:
+        return (
+            "Many ids have one label in this set and another in the released model's, so the same id does not mean the same "
+            "record, and the scores cannot be compared. `stalkscreen evaluate --against` compares two models on one set."
+        )
     if len(common) < rule.min_common:
-        return None
+        return few
     truth = np.array([scores[i][0] for i in common])
     recalls = [
         recall_at_false_flag(truth, np.array([table[i][1] for i in common]), rule.false_flag)[1].value
         for table in (scores, others)
     ]
     if recalls[0] is None or recalls[1] is None:
-        return None
+        return few
     return recalls[0], recalls[1], len(common)
 
 
@@ -227,7 +249,7 @@ def is_better(scores: Mapping[str, tuple[int, float]], released: Path | None, ga
     if released is None:
         return True
     found = compare_with_released(scores, released, gates.released)
-    return found is not None and found[0] - found[1] >= gates.released.better_by
+    return not isinstance(found, str) and found[0] - found[1] >= gates.released.better_by
 
 
 RELEASED_TITLE = "Recall against the released model"
@@ -240,12 +262,9 @@ def _released_result(
 
 
 def _against_released(scores: Mapping[str, tuple[int, float]], released: Path | None, rule: ReleasedGate) -> GateResult:
-    if released is None:
-        return _released_result("not_applicable", "No other model is released; there is nothing to compare with.", rule)
     found = compare_with_released(scores, released, rule)
-    if found is None:
-        few = f"The released model scored too few of these records out of fold (at least {rule.min_common} are needed)."
-        return _released_result("not_applicable", few, rule)
+    if isinstance(found, str):
+        return _released_result("not_applicable", found, rule)
     new, old, rows = found
     sentence = (
         f"On {rows:,} records both scored out of fold, recall where {rule.false_flag:.0%} of all else is flagged is "

@@ -59,11 +59,32 @@ class Promotion:
 
 
 def released_or_none(settings: Settings) -> Path | None:
-    """Folder of the released model, or None when nothing is released."""
+    """Folder of the released model, or None when there is none that can be used; for those who only show or compare."""
     try:
         return released_folder(settings)
     except ModelFormatError:
         return None
+
+
+def _to_be_replaced(settings: Settings) -> Path | None:
+    """Folder of the released model, or None when nothing is released.
+
+    Raises:
+        ModelFormatError: A model is released, but its folder is missing or was changed. Without this error a damaged
+            copy would put the comparison with it out of force.
+    """
+    marker = settings.models / RELEASED
+    if not marker.exists():
+        return None
+    try:
+        return released_folder(settings)
+    except ModelFormatError as error:
+        raise ModelFormatError(
+            f"{error.message} Nothing was promoted, since the new model has to be compared with the released one; delete "
+            f"{marker} to promote without.",
+            code=error.code,
+            **error.context,
+        ) from None
 
 
 def promote(version: str, settings: Settings) -> Promotion:
@@ -71,6 +92,7 @@ def promote(version: str, settings: Settings) -> Promotion:
 
     Raises:
         UnknownNameError: No such version.
+        ModelFormatError: The model released so far is damaged, so there is no comparing with it.
         GateFailedError: One or more gates failed; the message says which and why.
     """
     run_id = registry.run_of(version, settings)
@@ -80,7 +102,7 @@ def promote(version: str, settings: Settings) -> Promotion:
     info = read_info(source)
     name = f"{info.kind}-{folder_digest(source)[:8]}"
     target = settings.models / name
-    released = released_or_none(settings)
+    released = _to_be_replaced(settings)
     others = None if released == target else released
     gates = run_gates(metrics, read_scores(figures / SCORES), others, Gates.read())
     failed = [g for g in gates if g.status == "fail"]

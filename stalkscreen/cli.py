@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _FILE = click.Path(path_type=Path)
 _columns = click.option(
-    "--columns", metavar="OURS=THEIRS,…", help="A force's own column names, such as narrative=FREE_TEXT."
+    "--columns",
+    metavar="OURS=THEIRS,…",
+    help="A force's own column names, such as narrative=FREE_TEXT; tier= keeps a column that is only named like ours.",
 )
 _model = click.option(
     "--model", metavar="REF", help="Model folder, version number or MLflow URI; default: the released one."

@@ -40,7 +40,7 @@ def released_folder(settings: Settings) -> Path:
     folder = settings.models / name
     if not name or Path(name).name != name or not folder.is_dir():
         raise ModelFormatError(
-            f"{marker} names {name!r}, which is not a folder beside it. Restore the folder or promote a model again.",
+            f"{marker} names {name!r}, which is not a folder beside it. Restore the folder, or delete RELEASED and promote a model.",
             code="no_released_model",
             file=str(marker),
         )

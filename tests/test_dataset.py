@@ -128,7 +128,9 @@ def test_an_unknown_field_in_columns_is_answered_with_the_allowed_ones() -> None
     [
         ("narrative", "allowed: our field, '='"),
         ("narrative=", "allowed: our field, '='"),
+        ("stalking=", "allowed: our field, '='"),
         ("narrative=A,narrative=B", "maps 'narrative' twice"),
+        ("tier=A,tier=", "maps 'tier' twice"),
         ("narrative=A,incident_id=A", "'A' to two of our fields"),
     ],
 )
@@ -163,10 +165,11 @@ def test_a_file_without_column_names_does_not_have_its_first_record_repeated(tmp
         "CR1234/24,Mulligan,K3",
         "A1,Mulligan,31/05/2024",
         "A1,Zebedee Mulligan of the quarry,K3",
+        "K,Zebedee waited,stalking",
     ):
         path.write_text(f"{first}\nA2,text,false\n")
         message = refused(path).message
-        assert "it has 3 columns, and its first line seems not to hold their names" in message
+        assert "--columns incident_id=YOURS where yours differ; it has 3 columns, and its first line may be" in message
         assert "A1" not in message
         assert "CR1234" not in message
 
@@ -174,7 +177,8 @@ def test_a_file_without_column_names_does_not_have_its_first_record_repeated(tmp
 def test_column_names_of_three_short_words_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "force.csv"
     path.write_text("URN,Free text notes,addr_line_1,V1.surname,Beat/Ward,_id\nA,text,,,,\n")
-    assert "'URN', 'Free text notes', 'addr_line_1', 'V1.surname', 'Beat/Ward', '_id'" in refused(path).message
+    message = refused(path, Columns.parse("incident_id=URN")).message
+    assert "'URN', 'Free text notes', 'addr_line_1', 'V1.surname', 'Beat/Ward', '_id'" in message
 
 
 # --- files as a whole
@@ -235,8 +239,8 @@ def test_every_file_is_checked_before_the_error_is_raised(tmp_path: Path) -> Non
     error = refused([tmp_path / "none.csv", bad_row, tmp_path])
     assert [(Path(p["file"]).name, p["row"], p["field"]) for p in error.context["problems"]] == [
         ("none.csv", None, None),
-        ("one.csv", 1, "tier"),
         (tmp_path.name, None, None),
+        ("one.csv", 1, "tier"),
     ]
 
 
@@ -420,6 +424,42 @@ def test_label_columns_of_an_incident_file_pass_through_unread(tmp_path: Path) -
     (record,) = read_incidents(labelled_csv(tmp_path, tier="whatever", team="north")).records
     assert type(record) is Incident
     assert record.model_extra == {"stalking": "true", "tier": "whatever", "team": "north"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_forces_own_column_named_like_ours_can_ride_along(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"force{suffix}"
+    row = {
+        "URN": "A",
+        "narrative": SECRET,
+        "stalking": "yes",
+        "tier": "Gold",
+        "victim": "MULLIGAN, J",
+        "input_tier": "x",
+    }
+    if suffix == ".csv":
+        path.write_text(csv_text(list(row.values()), header=",".join(row)))
+    elif suffix == ".jsonl":
+        path.write_text(json.dumps(row) + "\n")
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    assert refused(path, Columns.parse("incident_id=URN")).context["total"] == 2
+    columns = Columns.parse("incident_id=URN,tier=,victim=")
+    (record,) = read_labelled(path, columns).records
+    assert (record.tier, record.victim) == (None, None)
+    assert record.model_extra == {"input_tier": "x", "input_input_tier": "Gold", "input_victim": "MULLIGAN, J"}
+    again = write_labelled([record], tmp_path / f"again{suffix}")
+    assert read_labelled(again).records == [record]
+    assert read_incidents(path, columns).records[0].model_extra == (record.model_extra | {"stalking": "yes"})
+
+
+def test_nan_in_an_extra_is_absent_in_json_too(tmp_path: Path) -> None:
+    path = labelled_jsonl(
+        tmp_path, {"score": float("nan"), "beat": 4}, {"incident_id": "A2", "extra_json": '{"x": NaN}'}
+    )
+    one, two = read_labelled(path).records
+    assert (one.model_extra, two.model_extra) == ({"beat": 4}, {})
+    assert read_labelled(write_labelled([one, two], tmp_path / "again.jsonl")).records == [one, two]
 
 
 LONG = SECRET + " " * 20 + "x" * 20_000
@@ -620,6 +660,13 @@ def test_the_first_fifty_problems_are_shown_and_all_are_counted(tmp_path: Path) 
     assert "73 problems found; nothing was used (the first 50 are shown)" in error.message
     assert error.message.count("\n") == 50
     assert len(error.context["problems"]) == error.context["total"] == 73
+
+
+def test_the_column_that_is_missing_stands_before_the_rows_that_lack_it(tmp_path: Path) -> None:
+    path = labelled_jsonl(tmp_path, *({"incident_id": f"A{i}"} for i in range(73)))
+    error = refused(path, Columns.parse("narrative=FREETEXT"))
+    assert "no column 'FREETEXT' (from --columns)" in error.message.split("\n")[1]
+    assert error.context["total"] == 74
 
 
 # --- the two ways of running the rules, and of making records

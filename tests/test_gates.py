@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.gates import Gates, look_up, run_gates, summary, write_scores
+from evaluation.gates import Gates, is_better, look_up, run_gates, summary, write_scores
 from evaluation.slices import slice_gaps, worst_slice
 from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import rate
@@ -110,6 +110,25 @@ def test_out_of_fold_scores_of_both_models_are_compared(tmp_path: Path, theirs: 
     assert run_gates({"dataset": {}}, SCORES, tmp_path, GATES)[-1].status == status
     worse = {i: (y, 0.5) for i, (y, _) in SCORES.items()}
     assert run_gates({"dataset": {}}, worse, tmp_path, GATES)[-1].status == ("fail" if theirs == 0.9 else "pass")
+
+
+def test_records_that_share_no_more_than_their_numbers_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+
+    def released(relabelled: str) -> None:
+        lines = [f"{i},{1 - y if i.endswith(relabelled) else y},{p}" for i, (y, p) in SCORES.items()]
+        text = "\n".join(["incident_id,stalking,probability", *lines])
+        (tmp_path / "evaluation" / "cv_scores.csv").write_text(text + "\n")
+
+    released("77")  # one label in a hundred was changed by a review: the others are compared
+    assert run_gates({"dataset": {}}, SCORES, tmp_path, GATES)[-1].status == "pass"
+    released("7")
+    found = run_gates({"dataset": {}}, SCORES, tmp_path, GATES)[-1]
+    assert found.status == "not_applicable"
+    assert "the same id does not mean the same record" in found.sentence
+    assert not is_better(SCORES, tmp_path, GATES)
+    others = {f"j{i}": scores for i, scores in enumerate(SCORES.values())}
+    assert "scored too few of these records" in run_gates({"dataset": {}}, others, tmp_path, GATES)[-1].sentence
 
 
 def test_a_gate_without_a_limit_is_refused(tmp_path: Path) -> None:

@@ -257,6 +257,21 @@ class TestReview:
             (2, True, "ann@force.example", ""),
         ]
 
+    def test_white_space_around_an_id_belongs_to_it_and_need_not_come_back(
+        self, records: list[LabelledIncident], tmp_path: Path
+    ) -> None:
+        names = ["a ", "b", " b", " =1", "c"]
+        spaced = [r.model_copy(update={"incident_id": n}) for r, n in zip(records, names, strict=False)]
+        assert [r.stalking for r in spaced] == [True] * 5
+        as_written = review(tmp_path, ["a ,true,ann,x", "b,true,ann,x", " b,true,ann,x", "' =1,true,ann,x"])
+        assert [d.row for d in read_review(as_written, spaced)] == [0, 1, 2, 3]
+        trimmed = review(tmp_path, ["a,true,ann,x", "'=1,true,ann,x", "  c ,true,ann,x"])
+        assert [d.row for d in read_review(trimmed, spaced)] == [0, 3, 4]
+        tasks = export(tmp_path, task("a ", "stalking", "x"), task(" b", "stalking", "x"), task("c", "stalking", "x"))
+        assert [d.row for d in read_review(tasks, spaced)] == [0, 2, 4]
+        with pytest.raises(DataError, match="is not an id of the data"):
+            read_review(review(tmp_path, ["d ,true,ann,x"]), spaced)
+
     def test_every_problem_of_an_export_is_listed(self, records: list[LabelledIncident], tmp_path: Path) -> None:
         twice = task("R001", "not_stalking", "one act")
         twice["annotations"] *= 2
@@ -379,6 +394,14 @@ class TestCommand:
         assert {path: path.read_bytes() for path in out.iterdir()} == before
         more = self.call("--data", out / "set_reviewed.csv", "--apply", tmp_path / "reviewed.csv", "--out", out)
         assert more.exit_code == 0, more.output
+
+    def test_a_corrected_set_without_its_log_is_not_replaced_either(self, data: Path, tmp_path: Path) -> None:
+        (tmp_path / "set_reviewed.csv").write_text("somebody's work")
+        done = self.call("--data", data, "--apply", review(tmp_path, ["R001,true,ann,x"]), "--out", tmp_path)
+        assert done.exit_code == 2
+        assert "set_reviewed.csv is there already" in done.output
+        assert (tmp_path / "set_reviewed.csv").read_text() == "somebody's work"
+        assert not (tmp_path / "set_reviewed.changes.jsonl").exists()
 
     def test_what_to_do_next_can_be_pasted_with_a_forces_own_columns(
         self, spoilt: list[LabelledIncident], config: Path, tmp_path: Path

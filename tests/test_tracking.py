@@ -150,6 +150,8 @@ def test_promotion_writes_the_folder_the_card_and_the_alias(trained: Trained, st
     about.write_text(kept.replace('"review": 0.', '"review": 0.9'), encoding="utf-8")
     with pytest.raises(ModelFormatError, match="was changed since the model was released"):
         released_folder(store)
+    with pytest.raises(ModelFormatError, match=r"changed since.* Nothing was promoted.*delete \S+RELEASED"):
+        promote("1", store)
     about.write_text(kept, encoding="utf-8")
     card = done.folder / "MODEL_CARD.md"
     assert card.read_text(encoding="utf-8").startswith("# Model card")

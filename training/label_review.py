@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,10 +99,11 @@ def read_review(path: Path, records: Sequence[LabelledIncident]) -> list[Decisio
     except RefusedFileError as refused:
         raise data_error([refused.problem]) from None
     place = {r.incident_id: row for row, r in enumerate(records)}
+    trimmed = _trimmed(place)
     first: dict[str, int] = {}
     decisions: list[Decision] = []
     for number, row in rows:
-        incident_id = _unguarded(row["incident_id"], place)
+        incident_id = _meant(row["incident_id"], place, trimmed)
         found = list(_row_problems(row, incident_id, place, first, records))
         problems += [Problem(str(path), number, field, wrong, allowed) for field, wrong, allowed in found]
         first.setdefault(incident_id, number)
@@ -150,16 +152,33 @@ def _csv_rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[Proble
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) == len(names):
-            found.append((number, dict(zip(names, (cell.strip() for cell in cells), strict=True))))
+            row = dict(zip(names, cells, strict=True))
+            found.append(
+                (number, {name: cell if name == "incident_id" else cell.strip() for name, cell in row.items()})
+            )
         else:
             wrong = f"the row has {len(cells)} cells"
             problems.append(Problem(str(path), number, None, wrong, f"{len(names)}, as many as column names"))
     return found, problems
 
 
-def _unguarded(cell: str, known: Mapping[str, int]) -> str:
-    """Take away the apostrophe that `review_csv` put before an id that starts like a formula."""
-    return cell[1:] if cell not in known and cell.startswith("'") else cell
+def _trimmed(ids: Collection[str]) -> dict[str, str]:
+    """Ids by what is left of them without white space around, where that is of one id alone."""
+    counts = Counter(name.strip() for name in ids)
+    return {name.strip(): name for name in ids if counts[name.strip()] == 1}
+
+
+def _meant(cell: str, known: Container[str], trimmed: Mapping[str, str]) -> str:
+    """The id of the data that a cell means; the cell, trimmed, where it means none.
+
+    White space around an id belongs to it, though a spreadsheet may have taken some away or put some there. The apostrophe
+    that `review_csv` put before an id that starts like a formula does not.
+    """
+    for written in (cell, cell.removeprefix("'")):
+        if written in known:
+            return written
+    bare = cell.strip()
+    return trimmed.get(bare) or trimmed.get(bare.removeprefix("'").strip()) or bare
 
 
 def _row_problems(

@@ -84,7 +84,10 @@ def read_export(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[Prob
             wrong = f"the task has {len(answers)} annotations"
             problems.append(Problem(str(path), number, "annotations", wrong, "one a task; settle differences first"))
             continue
-        row = {name: str(data.get(name, "")).strip() for name in ("incident_id", "current_stalking")}
+        row = {
+            "incident_id": str(data.get("incident_id", "")),
+            "current_stalking": str(data.get("current_stalking", "")).strip(),
+        }
         rows.append((number, row | _answer(answers[0] if answers else {})))
     return rows, problems
 

@@ -18,6 +18,7 @@ from evaluation.columns import Json
 from evaluation.dashboard.sources import Evaluation
 from evaluation.dashboard.state import State, place_of
 from evaluation.explorer import Explorer
+from evaluation.gates import common_ids
 from stalkscreen.resampling import PairedDifferences, paired_differences
 from stalkscreen.run_figures import FALSE_FLAGS, read_scores
 
@@ -202,9 +203,11 @@ def paired_of(first: Evaluation, second: Evaluation, t: float, u: float) -> Pair
 @lru_cache(maxsize=32)
 def _paired(first: Path, second: Path, t: float, u: float, stamp: tuple[float, float]) -> Paired | None:
     one, two = read_scores(first), read_scores(second)
-    ids = [name for name in one if name in two]
+    ids = common_ids(one, two)
+    if ids is None:
+        return None
     y = np.array([one[name][0] for name in ids], dtype=float)
-    if min((y == 1).sum(), (y == 0).sum()) < LEAST_PAIRED or any(one[name][0] != two[name][0] for name in ids):
+    if min((y == 1).sum(), (y == 0).sum()) < LEAST_PAIRED:
         return None
     scores = (np.array([one[name][1] for name in ids]), np.array([two[name][1] for name in ids]))
     found = paired_differences(

@@ -79,9 +79,12 @@ class RefusedFileError(Exception):
 def data_error(problems: Sequence[Problem]) -> DataError:
     """The error for these problems: the first 50 in its message, all in `context["problems"]`.
 
+    What is wrong with a whole file stands first: it is often the cause of what is wrong with its rows.
+
     Args:
         problems: At least one.
     """
+    problems = sorted(problems, key=lambda problem: problem.row is not None)
     total = len(problems)
     files = list(dict.fromkeys(problem.file for problem in problems))
     heading = f"{total:,} problem{'' if total == 1 else 's'} found; nothing was used"

@@ -195,16 +195,16 @@ class Parser:
         blank_text_is_absent: bool,
     ) -> Table:
         used = self._used(found, data)
-        names = [name for name in data if name not in used]
         extras: list[dict[str, Any]] = [{} for _ in rows]
-        for name in names:
-            for extra, cell in zip(extras, data[name], strict=True):
+        for theirs in [name for name in data if name not in used]:
+            name = self.columns.extra_name(theirs, data)
+            for extra, cell in zip(extras, data[theirs], strict=True):
                 if cell is None or cell != cell or (blank_text_is_absent and cell == ""):
                     continue
                 extra[name] = _plain(cell)
         cells = {ours: data[theirs] for ours, theirs in found.items()}
         table = Table(str(self.source.path), rows, cells, extras, problems, read)
-        people = {who: data[who] for who in PEOPLE if who in data and who not in found.values()}
+        people = {who: data[who] for who in self._people(found) if who in data}
         self._expand(table, people, data.get(EXTRA_COLUMN, []))
         return table
 
@@ -247,18 +247,22 @@ class Parser:
             for ours in required:
                 if ours not in self.columns.theirs and ours not in seen:
                     raise RefusedFileError(self.source.path, *self.columns.absent(ours, sorted(seen)), field=ours)
-        found = {ours: theirs for ours in self.fields if (theirs := self.columns.column(ours)) in seen}
+        wanted = self.columns.wanted(self.fields)
+        found = {ours: theirs for ours in wanted if (theirs := self.columns.column(ours)) in seen}
         found |= {ours: self.columns.column(ours) for ours in required}
         used = self._used(found, seen)
         by_row = [map(record.get, found.values()) for record in records]
         by_field = map(list, zip(*by_row, strict=True)) if records else ([] for _ in found)
         cells = dict(zip(found, by_field, strict=True))
+        names = {name: self.columns.extra_name(name, seen) for name in seen - used}
         extras = [
-            {name: cell for name, cell in record.items() if name not in used} if not record.keys() <= used else {}
+            {names[name]: cell for name, cell in record.items() if name in names and cell == cell}
+            if not record.keys() <= used
+            else {}
             for record in records
         ]
         table = Table(str(self.source.path), rows, cells, extras, problems, len(rows) + len(problems))
-        people = {who: [record.get(who) for record in records] for who in PEOPLE if who in seen - set(found.values())}
+        people = {who: [record.get(who) for record in records] for who in self._people(found) if who in seen}
         self._expand(table, people, [r.get(EXTRA_COLUMN) for r in records] if EXTRA_COLUMN in seen else [])
         return table
 
@@ -269,7 +273,11 @@ class Parser:
             if ours != theirs and ours in available and ours not in columns:
                 self._note(f"{ours} is read from the mapped column; the file's own column {ours!r} is left out")
                 columns.add(ours)
-        return columns | set(PEOPLE) | set(RESERVED)
+        return columns | set(self._people(found)) | set(RESERVED)
+
+    def _people(self, found: dict[str, str]) -> list[str]:
+        """The victim and the suspect, but for a name that is a column of something else."""
+        return [who for who in self.columns.wanted(PEOPLE) if who not in found.values()]
 
     def _note(self, text: str) -> None:
         note = f"{self.source.path}: {text}"
@@ -299,7 +307,7 @@ class Parser:
                 )
                 table.problems.append(problem)
             else:
-                table.extras[position].update(extra)
+                table.extras[position].update({name: cell for name, cell in extra.items() if cell == cell})
 
 
 def _first_record(reader: Any) -> list[str]:

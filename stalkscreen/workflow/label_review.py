@@ -68,8 +68,8 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
     """Write the corrected set and its change log beside each other; the original is left as it is.
 
     Raises:
-        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written), `out` has the
-            change log of an earlier review, or no folder can be made there.
+        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written), `out` has a
+            corrected set or a change log of that name, or no folder can be made there.
     """
     import json
 
@@ -77,12 +77,13 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
     from training.label_review import corrected, read_review
 
     target, logged = out / f"{path.stem}_reviewed{path.suffix.lower()}", out / f"{path.stem}_reviewed.changes.jsonl"
-    if logged.exists():
-        raise DataError(
-            f"{logged} is there already and says what an earlier review changed; choose another --out or move it and "
-            f"{target.name} away. To add to that review, give its corrected set as --data.",
-            file=str(logged),
-        )
+    for there in (logged, target):
+        if there.exists():
+            raise DataError(
+                f"{there} is there already and may be all there is of an earlier review; choose another --out or move "
+                f"{target.name} and {logged.name} away. To add to that review, give its corrected set as --data.",
+                file=str(there),
+            )
     labelled = read_labels([path], columns)
     records, log = corrected(labelled.records, read_review(reviewed, labelled.records))
     _make_folder(out)
