@@ -9,6 +9,7 @@ interval, `ranking.recall_at` with one that resamples cases; a rate that cannot 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,11 +40,11 @@ from stalkscreen.classifiers.base import Targets
 from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import share
 from stalkscreen.resampling import ranking, recalls
-from stalkscreen.schema import Assessment, LabelledIncident
+from stalkscreen.schema import Assessment, FourAnswer, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 from stalkscreen.trained_on import Seen
 
-__all__ = ["DatasetInfo", "ThresholdInfo", "evaluate", "write"]
+__all__ = ["DatasetInfo", "ThresholdInfo", "check_out", "evaluate", "write"]
 
 FORMAT = "stalkscreen-metrics/1"
 """Name and version of the shape of `metrics.json`."""
@@ -220,6 +221,7 @@ def _describe(
                 "relationship",
                 "recorded_offence",
                 "history_check",
+                *(f"four_{name}" for name in FourAnswer.model_fields),
             )
         },
     }
@@ -240,6 +242,21 @@ def _model(answers: Answers, threshold: ThresholdInfo) -> Json:
             "note": threshold.note,
         },
     }
+
+
+def check_out(out: Path) -> None:
+    """Make the folder that `write` is to write into, so that one that cannot be is said before anything is assessed.
+
+    Raises:
+        ConfigError: It is a file, or cannot be made, or it or the folder above it cannot be written to.
+    """
+    why = "it or the folder above it may not be written to"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"it cannot be made: {error.strerror}"
+    if not out.is_dir() or not all(os.access(folder, os.W_OK) for folder in (out, out.parent)):
+        raise ConfigError(f"--out {out}: no report can be put into this folder ({why}); name another.", file=str(out))
 
 
 def write(

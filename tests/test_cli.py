@@ -387,6 +387,19 @@ def test_a_force_trains_on_its_own_columns_promotes_evaluates_and_lists(
     assert run("screen", "--text", TEXT).exit_code == 0
 
 
+def test_a_report_folder_that_cannot_be_is_refused_before_anything_is_assessed(
+    run, tmp_path: Path, records: list[LabelledIncident], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_labelled(records[:4], tmp_path / "set.jsonl")
+    (tmp_path / "afile").write_text("mine", encoding="utf-8")
+    monkeypatch.setattr("stalkscreen.workflow.evaluating.assess_all", lambda *_: pytest.fail("assessed"))
+    for out in (tmp_path / "afile", tmp_path / "afile" / "x"):
+        done = run("evaluate", "--data", tmp_path / "set.jsonl", "--out", out)
+        assert done.exit_code == 2
+        assert f"--out {out}: no report can be put into this folder (it cannot be made" in done.output
+    assert (tmp_path / "afile").read_text(encoding="utf-8") == "mine"
+
+
 def test_a_holdout_that_leaks_is_refused_before_training(run, tmp_path: Path, records: list[LabelledIncident]) -> None:
     write_labelled(records[:80], tmp_path / "a.jsonl")
     write_labelled(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stalkscreen.errors import ConfigError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.schema import LabelledIncident
 from training import out_of_fold, splits
+from training.kept_folds import KeptFolds
 from training.out_of_fold import cross_fit, workers_from
 from training.train import fit
 
@@ -94,3 +96,18 @@ def test_histories_that_share_a_writer_a_case_or_a_text_with_what_is_scored_are_
     ]
     scored = [told("x", None, "w2", "Other."), told("y", "C", None, "Other."), told("z", None, None, "She wrote.")]
     assert [h.incident_id for h in out_of_fold.apart_from(histories, scored)] == ["6"]
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda _: b"", lambda _: b"scores"])
+def test_a_kept_fold_that_is_damaged_is_named(
+    records: list[LabelledIncident], fold: Any, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    kept = KeptFolds(tmp_path / "folds", {})
+    cross_fit(records, TrainConfig(kind="keyword"), fold, final=False, kept=kept)
+    path = tmp_path / "folds" / "fold-1.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ConfigError, match=r"fold-1\.npz is damaged .* delete it") as caught:
+        kept.scores(1)
+    assert caught.value.context["file"] == str(path)
+    path.unlink()
+    assert kept.scores(1) is None

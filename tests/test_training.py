@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from stalkscreen.schema import LabelledIncident
 from stalkscreen.trained_on import short_hashes
 from stalkscreen.workflow.training import train_and_register
 from training import splits, thresholds
-from training.train import fit
+from training.train import check_histories, fit
 
 
 def record(number: int, text: str, stalking: bool = True, **fields: object) -> LabelledIncident:
@@ -63,6 +64,54 @@ class TestGroups:
         with pytest.raises(LeakageError, match="r9"):
             splits.check_holdout(train, [record(9, "iota kappa lambda mu", writer="w1")])
         splits.check_holdout(train, [record(8, "nu xi omicron pi", writer="w2")])
+        with pytest.raises(LeakageError, match=r"1 held-out records .*same incident_id.*: r1\. ") as caught:
+            splits.check_holdout(train, [record(1, "rho sigma tau upsilon", writer="w2")])
+        assert caught.value.context["incident_ids"] == ["r1"]
+
+    def test_near_duplicates_are_those_of_enough_shared_word_pairs_and_hardly_any_is_missed(self) -> None:
+        rng = np.random.default_rng(0)
+        found, alike = 0, 0
+        for number in range(200):
+            words = [f"a{number}b{k}" for k in range(100)]
+            changed = list(words)
+            for place in rng.choice(100, size=int(rng.integers(8, 20)), replace=False).tolist():
+                changed[place] = f"c{number}d{place}"
+            texts = [" ".join(words), " ".join(changed)]
+            one, other = map(splits.word_pairs, texts)
+            enough = len(one & other) >= 0.6 * len(one | other)
+            pairs = splits.near_duplicates(texts, 0.6)
+            assert enough or not pairs
+            alike += enough
+            found += len(pairs)
+        assert 50 < alike < 150
+        assert found >= 0.97 * alike
+
+    def test_reports_that_share_half_their_words_as_boilerplate_are_not_one_group(self) -> None:
+        form = " ".join(f"form{k}" for k in range(50))
+        rows = [record(i, f"{form} {' '.join(f'own{i}word{k}' for k in range(22))}") for i in range(60)]
+        group, _ = splits.groups(rows)
+        assert len(set(group.tolist())) == len(rows)
+
+    @pytest.mark.parametrize(("stalking", "name"), [(True, "stalking"), (False, "not stalking")])
+    def test_a_class_that_one_case_holds_whole_is_refused(self, stalking: bool, name: str) -> None:
+        rows = [record(i, f"text {i}", stalking, case_id="c") for i in range(6)]
+        rows += [record(i, f"text {i}", not stalking, case_id=f"c{i}") for i in range(6, 30)]
+        group, _ = splits.groups(rows, 0.9)
+        with pytest.raises(DataError, match=rf"All 6 records labelled {name} fall .* belong to 1 writer, case"):
+            splits.folds(rows, group, 5, 0)
+
+    def test_folds_that_stay_empty_have_no_number(self) -> None:
+        sizes = [
+            (1, 3),
+            (5, 0),
+            (1, 3),
+            (0, 5),
+            (0, 3),
+        ]  # stalking and not, a group; sklearn leaves one of five folds empty
+        group = np.repeat(np.arange(len(sizes)), [a + b for a, b in sizes])
+        labels = [stalking for a, b in sizes for stalking in [True] * a + [False] * b]
+        fold = splits.folds([record(i, f"text {i}", label) for i, label in enumerate(labels)], group, 5, 0)
+        assert np.bincount(fold).tolist() == [3, 4, 4, 10]
 
 
 class TestThresholds:
@@ -167,6 +216,33 @@ class TestFit:
             train_and_register(
                 [tmp_path / "data" / "set.jsonl"], CONFIG, settings, holdout=[tmp_path / "holdout" / "set.jsonl"]
             )
+
+    def test_histories_are_refused_for_a_kind_that_does_not_learn_from_them(
+        self, settings: Settings, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ConfigError, match="'linear' does not learn from case histories"):
+            train_and_register([tmp_path / "set.jsonl"], CONFIG, settings, histories=[tmp_path / "histories.jsonl"])
+        check_histories(TrainConfig(kind="encoder"))
+        with pytest.raises(ConfigError, match="history_weight"):
+            check_histories(TrainConfig(kind="encoder", classifier={"history_weight": 0}))
+
+    def test_the_summary_names_labels_that_are_missing_and_a_fold_of_most_records(
+        self, records: list[LabelledIncident], settings: Settings, tmp_path: Path
+    ) -> None:
+        kept = {"incident_id", "narrative", "stalking", "domestic"}
+        rows = [
+            LabelledIncident(**r.model_dump(include=kept), case_id="one" if i % 10 < 7 else f"c{i}")
+            for i, r in enumerate(records)
+        ]
+        write_labelled(rows, tmp_path / "set.jsonl")
+        config = tmp_path / "c.toml"
+        config.write_text("kind = 'keyword'\n[validation]\nfolds = 3\nnear_duplicate = 0.9\n")
+        summary = train_and_register([tmp_path / "set.jsonl"], config, settings).summary
+        (missing,) = [line for line in summary.splitlines() if line.startswith("No labels for")]
+        assert "history_check, four_fixated, four_obsessive, four_unwanted, four_repeated:" in missing
+        assert "domestic" not in missing
+        (warning,) = [line for line in summary.splitlines() if line.startswith("Warning")]
+        assert re.search(r"fold holds \d\d% of the records and the largest group, kept whole, 70%", warning)
 
     def test_one_class_only_is_refused(self, records: list[LabelledIncident]) -> None:
         with pytest.raises(DataError, match="records labelled stalking and records labelled not stalking"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from stalkscreen.classifiers import Classifier, ScoredSpan, Scores, classifier_class
 from stalkscreen.dataset.writing import write_text
-from stalkscreen.errors import DataError
+from stalkscreen.errors import ConfigError, DataError
 
 
 class KeptFolds:
@@ -52,15 +53,24 @@ class KeptFolds:
             raise DataError(f"{folder}: kept folds cannot be read or written there.", file=str(folder)) from error
 
     def scores(self, number: int) -> tuple[Scores, Scores | None, tuple[str, ...]] | None:
-        """Scores, first-stage scores and indicator names of a fold, or None where it is not kept."""
+        """Scores, first-stage scores and indicator names of a fold, or None where it is not kept.
+
+        Raises:
+            ConfigError: The fold's file is damaged.
+        """
         path = self.folder / f"fold-{number}.npz"
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        names = tuple(str(n) for n in arrays.pop("indicator_names"))
-        first = _unpacked(arrays, "first") if "first.stalking" in arrays else None
-        return _unpacked(arrays, "own"), first, names
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            names = tuple(str(n) for n in arrays.pop("indicator_names"))
+            first = _unpacked(arrays, "first") if "first.stalking" in arrays else None
+            return _unpacked(arrays, "own"), first, names
+        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+            raise ConfigError(
+                f"{path} is damaged and cannot be read; delete it, and this fold is fitted again.", file=str(path)
+            ) from error
 
     def keep_scores(self, number: int, scores: Scores, first: Scores | None, names: tuple[str, ...]) -> None:
         """Write a fold, whole or not at all."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stalkscreen.classifiers import Classifier, Floats, Progress, Scores, Targets, silent
 from stalkscreen.config import CHECKOUT, TrainConfig
-from stalkscreen.errors import DataError
+from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.metrics import ReviewThreshold
 from stalkscreen.model import ScreeningModel
 from stalkscreen.model_format import ModelInfo, Provenance
@@ -29,7 +29,7 @@ from stalkscreen.trained_on import short_hashes
 from training import splits, thresholds
 from training.cascade import choose_cascade
 from training.kept_folds import KeptFolds
-from training.out_of_fold import FoldScores, Scored, cross_fit
+from training.out_of_fold import FoldScores, Scored, cross_fit, settings_of
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "pydantic")
 
@@ -162,6 +162,20 @@ def fit(
         review=review,
         first_fold=first_fold,
     )
+
+
+def check_histories(config: TrainConfig) -> None:
+    """Refuse case histories for a kind that leaves them aside: a model must not list as learnt what it never read.
+
+    Raises:
+        ConfigError: The kind has no `history_weight`, or it is 0.
+    """
+    if not settings_of(config).get("history_weight"):
+        raise ConfigError(
+            f"--histories: kind {config.kind!r} does not learn from case histories with these settings; leave them out, "
+            "or train a kind with a `history_weight` above 0 (encoder).",
+            field="histories",
+        )
 
 
 def not_learnt(targets: Targets) -> tuple[str, ...]:

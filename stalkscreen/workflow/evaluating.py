@@ -196,7 +196,7 @@ def evaluate_files(
     """Measure a model on labelled files and write the three files of the report; answers with a summary."""
     from dataclasses import replace
 
-    from evaluation.evaluate import write
+    from evaluation.evaluate import check_out, write
     from evaluation.gates import Gates, run_gates, summary
     from evaluation.release import released_or_none
     from evaluation.seen import seen_sentence
@@ -205,6 +205,7 @@ def evaluate_files(
         settings = replace(settings, live_prevalence=live_prevalence)
     loaded = load_model(model, settings)
     labelled, about = read_labels(data, columns), About.read(data)
+    check_out(out)
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     compared_seen: dict[str, Seen] = {}
     if against not in (None, "keyword", "recorded"):

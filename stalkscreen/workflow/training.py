@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +61,17 @@ def train_and_register(
 
     Raises:
         DataError, LeakageError: See `read_labelled` and `training.splits.check_holdout`.
-        ConfigError: The config, a setting or a `dataset.toml` beside the files is wrong.
+        ConfigError: The config, a setting or a `dataset.toml` beside the files is wrong, or the kind does not learn from
+            histories.
     """
     from evaluation.release_facts import other_set
     from stalkscreen.tracking import registry
     from training import splits
-    from training.train import fit
+    from training.train import check_histories, fit
 
     config = TrainConfig.read(config_path)
+    if histories:
+        check_histories(config)
     labelled, about = read_labels(data, columns), About.read(data)
     learnt = read_labels(histories, columns) if histories else None
     held_out = (read_labels(holdout, columns), About.read(holdout)) if holdout else None
@@ -195,7 +199,7 @@ def _record(
 
 
 def _summary(run_id: str, result: TrainingResult, metrics: Json, target_recall: float) -> str:
-    """The headline in a few lines, and which labels were missing."""
+    """The headline in a few lines, whether one fold holds most records, and which labels were missing."""
     figures = headline(metrics)
     shortfall = "" if not result.review.shortfall else f", {result.review.shortfall:.3f} short of {target_recall:.3f}"
     lines = [
@@ -205,6 +209,13 @@ def _summary(run_id: str, result: TrainingResult, metrics: Json, target_recall: 
         f"recall {shown(figures, 'recall')}{shortfall}, ordinary flagged {shown(figures, 'ordinary_flagged')}, "
         f"near-misses flagged {shown(figures, 'near_miss_flagged')}.",
     ]
+    n, n_folds = len(result.fold), int(result.fold.max()) + 1
+    largest_fold, largest_group = (max(Counter(found.tolist()).values()) / n for found in (result.fold, result.group))
+    if largest_fold > 0.5 and largest_group > 1 / n_folds:
+        lines.append(
+            f"Warning: the largest fold holds {largest_fold:.0%} of the records and the largest group, kept whole, "
+            f"{largest_group:.0%}: the figures above are mostly those of one model, trained on the few others."
+        )
     missing = [name for name, n in metrics["dataset"]["known_labels"].items() if n == 0 and name != "recorded_offence"]
     if missing:
         lines.append(f"No labels for {', '.join(missing)}: answers to these are not learnt and carry no information.")
