@@ -300,6 +300,13 @@ def report(measured: bool = True) -> dict[str, Any]:
 
 
 class TestReport:
+    def test_a_peer_without_a_threshold_that_flags_so_few_is_compared_by_precision(self) -> None:
+        made = report()
+        made["rows"] = [r for r in made["rows"] if r["name"] != "setfit"]
+        gap = made["differences"]["unseen"]["tfidf"]
+        gap["recall"]["value"] = None
+        assert targets(made)[0]["measured"] == gap["average_precision"]["value"]
+
     def test_ratios_are_medians_over_rounds_and_shares_of_the_limit(self) -> None:
         ratios = report()["ratios"]
         assert ratios["encoder"]["rounds"] == [2.0, 2.05, 2.1]
