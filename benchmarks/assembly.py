@@ -58,6 +58,7 @@ def assemble(results: Results, corpus: Corpus, refit: bool = False) -> Json:
         },
         "rows": rows,
         "best": best,
+        "encoder_alone": _encoder_alone(results, corpus, unseen),
         "differences": {},
         "sections": {name: _section(name, results, corpus) for name in SECTIONS},
     }
@@ -144,6 +145,38 @@ def _out_of_fold(name: str, results: Results, corpus: Corpus, key: str) -> OutOf
         None if np.isnan(indicators).all() else indicators,
         None,
     )
+
+
+def _encoder_alone(results: Results, corpus: Corpus, unseen: dict[str, Floats]) -> Json | None:
+    """The encoder without its first stage on the folds fitted here so far, beside every other row on the same texts.
+
+    A fit takes an hour on a processor without bfloat16. None without any fold, and with all of them: then the row itself
+    has the figures.
+    """
+    key, taxonomy = row_key("encoder", corpus), load_taxonomy()
+    fitted = [
+        (outside, part)
+        for number, _, outside in corpus.folds()
+        if (part := results.get(f"encoder/fold-{number}", key)) is not None
+    ]
+    if not fitted or "encoder" in unseen:
+        return None
+    at = np.concatenate([outside for outside, _ in fitted])
+    stalking, group = corpus.sample.stalking[at], corpus.sample.group[at]
+    own = np.concatenate([part["scores"] for _, part in fitted])
+    indicators = np.concatenate([np.array(part["indicators"], dtype=float) for _, part in fitted])
+    present = Targets.of([corpus.sample.records[i] for i in at.tolist()], taxonomy).indicators
+    scores = {name: found[at] for name, found in unseen.items()} | {"encoder": own}
+    return {
+        "folds": len(fitted),
+        "texts": len(at),
+        "stalking": int(stalking.sum()),
+        "train_texts": [part["train_texts"] for _, part in fitted],
+        "train_seconds": [part["train_seconds"] for _, part in fitted],
+        "rows": {name: figures(stalking, found, group) for name, found in scores.items()},
+        "indicators": micro_f1(present, indicators),
+        "differences": differences(stalking, scores, "encoder", group),
+    }
 
 
 def _ratios(sections: dict[str, Json]) -> Json:

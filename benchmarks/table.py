@@ -44,6 +44,7 @@ def markdown(report: Json) -> str:
         _quality(report["rows"], "unseen"),
         "Intervals (95%) resample whole groups. Recall is the highest at which no more than that share of not-stalking is "
         "flagged. Indicator F1 is micro-averaged at each indicator's best cut on these same scores.",
+        *_encoder_alone(report),
         f"## On the {judged['name']}",
         _quality(report["rows"], "public"),
         "Each row fitted on the whole corpus. With so few texts the figures describe, and decide nothing.",
@@ -130,6 +131,50 @@ def _quality(rows: Sequence[Json], where: str) -> str:
             for r in rows
         ),
     )  # fmt: skip
+
+
+def _encoder_alone(report: Json) -> list[str]:
+    found = report["encoder_alone"]
+    if found is None:
+        return []
+    titles = {r["name"]: r["title"] for r in report["rows"]}
+    columns = ("recall_at_0.01", "recall_at_0.05", "recall_at_0.10")
+    fits = ", ".join(
+        f"{seconds / 60:.0f} minutes for {texts:,} texts"
+        for seconds, texts in zip(found["train_seconds"], found["train_texts"], strict=True)
+    )
+    f1 = f" Its indicator F1 there is {found['indicators']['f1']:.3f}." if found["indicators"] else ""
+    return [
+        "### The encoder without its first stage",
+        f"Fitted here, without case histories, for {found['folds']} of {report['corpus']['folds']} folds ({fits}): "
+        f"{found['texts']:,} texts, {found['stalking']:,} of them stalking. Every row on those same texts; differences are the "
+        f"encoder minus that row.{f1}",
+        _table(
+            (
+                "",
+                "AUC",
+                "average precision",
+                "recall at 1%",
+                "at 5%",
+                "at 10%",
+                "average precision, difference",
+                "recall at 5%, difference",
+            ),
+            (
+                (
+                    titles[name],
+                    _ranged(row["auc"]),
+                    _ranged(row["average_precision"]),
+                    *(_share(row[c]) for c in columns),
+                    *(
+                        _gap(gap[k]) if (gap := found["differences"].get(name)) else NONE
+                        for k in ("average_precision", "recall")
+                    ),
+                )
+                for name, row in found["rows"].items()
+            ),
+        ),
+    ]
 
 
 def _costs(rows: Sequence[Json]) -> str:

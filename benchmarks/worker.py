@@ -40,11 +40,14 @@ def folds(name: str, results: Results, key: str, quick: bool) -> None:
             continue
         began = time.perf_counter()
         row = row_class(name)().fit(corpus.sample.at(inside))
+        seconds = time.perf_counter() - began
         scores = row.score(corpus.sample.at(outside).texts)
         indicators = row.indicator_scores
         cheap = getattr(row, "first_stage_scores", None)
         first = cheap(corpus.sample.at(outside).texts) if cheap else None
         value = {
+            "train_seconds": seconds,
+            "train_texts": len(inside),
             "ids": [corpus.sample.records[i].incident_id for i in outside.tolist()],
             "scores": scores.tolist(),
             "first": None if first is None else first.tolist(),

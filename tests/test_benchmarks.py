@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import recorded
-from benchmarks.assembly import _ratios
+from benchmarks import assembly, recorded
+from benchmarks.assembly import _encoder_alone, _ratios
 from benchmarks.clock import percentile, throughput
 from benchmarks.corpus import Corpus, quick_sample
 from benchmarks.intervals import differences, figures, micro_f1
@@ -221,6 +221,33 @@ class TestRecorded:
         known[0] = None
         assert released_cascade(corpus) is None
 
+    def test_the_encoder_alone_is_compared_on_the_texts_of_the_folds_it_was_fitted_for(
+        self, records: list[LabelledIncident], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        n = len(records)
+        sample = Sample(records, np.arange(n))
+        corpus = Corpus(sample, np.arange(n) % 2, Sample([], np.zeros(0, int)), "d", "k", quick=False)
+        results = Results(tmp_path)
+        monkeypatch.setattr(assembly, "row_key", lambda *_: "key")
+        other = np.where(sample.stalking == 1, 0.2, 0.8)
+        assert _encoder_alone(results, corpus, {"linear": other}) is None
+        odd = corpus.fold == 1
+        results.put("encoder/fold-1", "key", {
+            "train_seconds": 60.0, "train_texts": int((~odd).sum()), "scores": sample.stalking[odd].tolist(),
+            "indicators": np.full((int(odd.sum()), 26), np.nan).tolist(),
+        })  # fmt: skip
+        found = _encoder_alone(results, corpus, {"linear": other})
+        assert found is not None
+        assert (found["folds"], found["texts"]) == (1, odd.sum())
+        assert found["rows"]["encoder"]["auc"]["value"] == 1
+        assert found["rows"]["linear"]["auc"]["value"] == 0
+        assert found["differences"]["linear"]["average_precision"]["value"] > 0
+        assert _encoder_alone(results, corpus, {"encoder": other}) is None
+        made = report()
+        made["rows"].append(row("encoder", "Encoder", None, None))
+        page = markdown(made | {"encoder_alone": found})
+        assert f"for 1 of 5 folds (1 minutes for {int((~odd).sum())} texts)" in page
+
 
 class TestRows:
     def test_an_unknown_row_is_refused_by_name(self) -> None:
@@ -287,6 +314,7 @@ def report(measured: bool = True) -> dict[str, Any]:
             row("setfit", "SetFit", None, None),
         ],
         "best": "linear" if measured else None,
+        "encoder_alone": None,
         "differences": {},
         "sections": sections,
     }
