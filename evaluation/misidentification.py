@@ -33,7 +33,7 @@ WAYS = {
 
 WAYS_SIMULATED = WAYS | {
     "as_recorded": "As recorded (simulated)",
-    "after_review": "As recorded (simulated), once the flagged are reviewed",
+    "after_review": "Simulated, once the flagged are reviewed",
 }
 """The same where the set is synthetic: a model of recording drew what is recorded, not a force."""
 
