@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from benchmarks.corpus import Corpus
 from benchmarks.intervals import differences, figures, micro_f1
 from benchmarks.keys import row_key, section_key, speed_key
-from benchmarks.recorded import OutOfFold, kept_folds, kept_on_this_corpus, released_cascade, through_cascade
+from benchmarks.recorded import (
+    OutOfFold,
+    kept_folds,
+    kept_on_this_corpus,
+    released_cascade,
+    released_encoder,
+    through_cascade,
+)
 from benchmarks.results import Results
 from benchmarks.rows import OURS, ROWS, SAME_AS, NotAvailableError, row_class
 from benchmarks.sections import ROUNDS, SECTIONS
@@ -96,16 +103,21 @@ def _row(
     scores = learnt.scores if learnt else None
     if learnt is not None:
         row["note"] = learnt.note
-    if name == "cascade":
-        released = None if refit or learnt else released_cascade(corpus)
-        if learnt is not None:
+        if name == "cascade":
             scores = through_cascade(learnt, kept_on_this_corpus("encoder", corpus))
-        elif released is not None:
-            scores, row["indicators_unseen"] = released
+        elif learnt.indicators is not None:
+            present = Targets.of(corpus.sample.records, load_taxonomy()).indicators
+            row["indicators_unseen"] = micro_f1(present, learnt.indicators)
+    elif source == "encoder" and not refit:
+        both = released_cascade(corpus)
+        if name == "cascade":
+            scores, row["indicators_unseen"] = both or (None, None)
+        else:
+            scores = released_encoder(corpus)
+        if scores is not None:
             row["note"] = "unseen writers: out of fold, as the evaluation of the kept model recorded them"
-    elif learnt is not None and learnt.indicators is not None:
-        present = Targets.of(corpus.sample.records, load_taxonomy()).indicators
-        row["indicators_unseen"] = micro_f1(present, learnt.indicators)
+        elif both is not None:
+            row["note"] = "unseen writers: the kept model's evaluation knows both stages together only, see the cascade"
     if scores is not None:
         row["unseen"] = figures(corpus.sample.stalking, scores, corpus.sample.group)
         if name != "encoder-torch":
@@ -120,9 +132,7 @@ def _row(
     speed = results.get(f"{name}/speed", speed_at)
     row["costs"] = {k: fit[k] for k in ("train_seconds", "train_peak_mib")} if fit else {}
     row["costs"] |= speed or {}
-    if scores is None and source == "encoder" and not refit and released_cascade(corpus):
-        row["note"] = "unseen writers: the kept model's evaluation knows both stages together only, see the cascade"
-    elif scores is None or judge is None or speed is None:
+    if (scores is None and row["note"] is None) or (scores is not None and (judge is None or speed is None)):
         row["note"] = results.missing(source) if name != "cascade" and scores is None else results.missing(name)
     return row
 

@@ -1,7 +1,7 @@
 """Out-of-fold scores that training has already made, so that the encoder is not fitted five times more.
 
 Input: the folder in which `stalkscreen train --keep-folds out/folds` kept its folds, or the evaluation in a model kept
-in `models/`, which knows both stages together, the cascade, only. They count only where they were made from this very
+in `models/`, which knows both stages together, the cascade, and since `without_cascade` the encoder alone. They count only where they were made from this very
 corpus file with these very folds.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,18 +93,35 @@ def released_cascade(corpus: Corpus) -> tuple[Floats, dict[str, float]] | None:
         `(n,)` probabilities, and micro-averaged `f1`, `precision`, `recall` of the indicators at the cuts it chose; None
         where no encoder with a cascade, trained on this very corpus with these folds, is kept.
     """
+    found = _recorded(corpus, "probability")
+    if found is None:
+        return None
+    scores, evaluation = found
+    try:
+        together = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))["indicators"]["all_together"]
+    except (OSError, ValueError, KeyError):
+        return None
+    rates = {name: float(together[name]["value"]) for name in ("precision", "recall")}
+    return scores, {"f1": 2 * rates["precision"] * rates["recall"] / sum(rates.values()), **rates}
+
+
+def released_encoder(corpus: Corpus) -> Floats | None:
+    """`(n,)` out-of-fold probabilities of the same encoder with its cascade switched off; None where none were recorded."""
+    found = _recorded(corpus, "without_cascade")
+    return None if found is None else found[0]
+
+
+def _recorded(corpus: Corpus, column: str) -> tuple[Floats, Path] | None:
+    """A column of the out-of-fold scores beside the kept encoder, in the order of the corpus, and the folder they are in."""
     folder, info = kept_model("encoder"), kept_on_this_corpus("encoder", corpus)
     if folder is None or info is None or info.cascade is None:
         return None
     evaluation = folder / "evaluation"
     try:
-        scores = read_scores(evaluation / SCORES)
-        together = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))["indicators"]["all_together"]
-        found = np.array([scores[r.incident_id][1] for r in corpus.sample.records])
+        scores = read_scores(evaluation / SCORES, column)
+        return np.array([scores[r.incident_id][1] for r in corpus.sample.records]), evaluation
     except (OSError, ValueError, KeyError):
         return None
-    rates = {name: float(together[name]["value"]) for name in ("precision", "recall")}
-    return found, {"f1": 2 * rates["precision"] * rates["recall"] / sum(rates.values()), **rates}
 
 
 def through_cascade(found: OutOfFold, info: ModelInfo | None) -> Floats | None:

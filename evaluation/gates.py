@@ -295,10 +295,19 @@ def _compared(metrics: Mapping[str, Any], rule: ReleasedGate) -> GateResult:
     return replace(_released_result("pass" if gap >= -rule.tolerance else "fail", sentence, rule), value=gap)
 
 
-def write_scores(records: Sequence[LabelledIncident], assessments: Iterable[Assessment], path: Path) -> None:
-    """Write out-of-fold scores: ids, labels and probabilities, no text."""
+def write_scores(
+    records: Sequence[LabelledIncident],
+    assessments: Iterable[Assessment],
+    path: Path,
+    without_cascade: Iterable[float] | None = None,
+) -> None:
+    """Write out-of-fold scores: ids, labels and probabilities, those with the cascade switched off too where given; no text."""
+    columns = ["incident_id", "stalking", "probability", *([] if without_cascade is None else ["without_cascade"])]
+    rows = [
+        [r.incident_id, int(r.stalking), f"{a.stalking.probability:.6f}"]
+        for r, a in zip(records, assessments, strict=True)
+    ]
+    if without_cascade is not None:
+        rows = [[*row, f"{other:.6f}"] for row, other in zip(rows, without_cascade, strict=True)]
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["incident_id", "stalking", "probability"])
-        for record, assessment in zip(records, assessments, strict=True):
-            writer.writerow([record.incident_id, int(record.stalking), f"{assessment.stalking.probability:.6f}"])
+        csv.writer(stream).writerows([columns, *rows])

@@ -23,7 +23,8 @@ RECALL_AT = "recall_at_5pct"
 """Name of that recall in lists and runs."""
 
 SCORES = "cv_scores.csv"
-"""Out-of-fold scores beside `metrics.json`: `incident_id`, `stalking` (0 or 1), `probability`. No text."""
+"""Out-of-fold scores beside `metrics.json`: `incident_id`, `stalking` (0 or 1), `probability`, and `without_cascade`,
+the probability with the cascade switched off, where the model has one. No text."""
 
 LEFT_OUT = ("recorded_offence", "writer")
 """Slices that give no names to figures: their values are a force's own words, or people."""
@@ -31,10 +32,18 @@ LEFT_OUT = ("recorded_offence", "writer")
 _CHART = re.compile(r'<div class="chart" id="([\w-]+)-chart"[^>]*>\s*(<svg.*?</svg>)\s*</div>', re.DOTALL)
 
 
-def read_scores(path: Path) -> dict[str, tuple[int, float]]:
-    """Read a file of `SCORES`: incident id to label and probability."""
+def read_scores(path: Path, column: str = "probability") -> dict[str, tuple[int, float]]:
+    """Read a file of `SCORES`: incident id to label and probability.
+
+    Args:
+        path: The file.
+        column: Which probability.
+
+    Raises:
+        KeyError: The file has no such column.
+    """
     with path.open(encoding="utf-8", newline="") as stream:
-        return {r["incident_id"]: (int(r["stalking"]), float(r["probability"])) for r in csv.DictReader(stream)}
+        return {r["incident_id"]: (int(r["stalking"]), float(r[column])) for r in csv.DictReader(stream)}
 
 
 def recall_at_few_false_flags(metrics: Mapping[str, Any], scores: Path | None = None) -> Rate:

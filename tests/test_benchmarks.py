@@ -16,7 +16,7 @@ from benchmarks.clock import percentile, throughput
 from benchmarks.corpus import Corpus, quick_sample
 from benchmarks.intervals import differences, figures, micro_f1
 from benchmarks.plot import draw
-from benchmarks.recorded import OutOfFold, kept_folds, released_cascade, through_cascade
+from benchmarks.recorded import OutOfFold, kept_folds, released_cascade, released_encoder, through_cascade
 from benchmarks.results import Results, key_of
 from benchmarks.rows import ROWS, row_class, source_digest
 from benchmarks.sample import Sample
@@ -216,6 +216,12 @@ class TestRecorded:
         assert found is not None
         np.testing.assert_allclose(found[0], np.arange(len(records)) / 1000)
         assert found[1]["f1"] == pytest.approx(0.4)
+        assert released_encoder(corpus) is None  # written before the encoder's own scores were kept
+        lines = [f"{line},0.5" for line in lines]
+        (evaluation / "cv_scores.csv").write_text(
+            "\n".join(["incident_id,stalking,probability,without_cascade", *lines])
+        )
+        np.testing.assert_allclose(released_encoder(corpus), np.full(len(records), 0.5))  # type: ignore[arg-type]
         known[0] = about.model_copy(update={"cascade": None})
         assert released_cascade(corpus) is None
         known[0] = None

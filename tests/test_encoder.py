@@ -425,6 +425,10 @@ def test_training_an_encoder_gives_a_cascade_and_out_of_fold_answers_of_both_sta
     assert cascade.lost <= 0.05 * cascade.stalking
     assert len(result.cross_validated) == len(records)
     assert {a.model.stage for a in result.cross_validated} <= {"linear", "encoder"}
+    assert result.without_cascade is not None
+    for answer, alone in zip(result.cross_validated, result.without_cascade, strict=True):
+        if answer.model.stage == "encoder":
+            assert answer.stalking.probability == pytest.approx(alone, abs=1e-6)
     assert result.model.classifier.curves[0]["loss"] > 0
 
 

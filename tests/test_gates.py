@@ -10,6 +10,7 @@ from evaluation.gates import Gates, is_better, look_up, run_gates, summary, writ
 from evaluation.slices import slice_gaps, worst_slice
 from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import rate
+from stalkscreen.run_figures import read_scores
 from stalkscreen.schema import Case
 
 GATES = Gates.read()
@@ -195,3 +196,13 @@ def test_scores_are_written_without_text(tmp_path: Path, records: Any, model: An
     assert len(text.splitlines()) == len(records) + 1
     assert not [r for r in records if r.narrative[:20] in text]
     assert np.all([line.count(",") == 2 for line in text.splitlines()])
+
+
+def test_scores_with_the_cascade_off_are_kept_beside_the_others(tmp_path: Path, records: Any, model: Any) -> None:
+    alone = np.arange(len(records)) / 1000
+    write_scores(records, model.assess([Case.of_one(r) for r in records]), tmp_path / "s.csv", alone)
+    found = read_scores(tmp_path / "s.csv", "without_cascade")
+    assert [found[r.incident_id] for r in records] == [
+        (int(r.stalking), p) for r, p in zip(records, alone, strict=True)
+    ]
+    assert read_scores(tmp_path / "s.csv").keys() == found.keys()

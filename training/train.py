@@ -45,6 +45,8 @@ class TrainingResult:
         fold: `(n,)` fold numbers.
         grouping: What the folds kept apart, in words.
         review: The review threshold with its recall and shortfall.
+        without_cascade: `(n,)` probabilities of stalking by the same models with the cascade switched off, 0..1; None for a
+            model without one.
         first_fold: The model of fold 0, with the same calibration and cuts, which saw none of the records of that
             fold.
     """
@@ -56,6 +58,7 @@ class TrainingResult:
     grouping: str
     review: ReviewThreshold
     first_fold: ScreeningModel
+    without_cascade: Floats | None = None
 
 
 def fit(
@@ -112,10 +115,11 @@ def fit(
     calibration = thresholds.calibrate(scores, targets, names)
     strata = [r.stratum for r in records]
     cuts, review = thresholds.choose(scores, targets, strata, names, calibration, config.thresholds)
-    cascade = None
+    cascade = without_cascade = None
     if fitted.folds[0].first is not None and config.thresholds.cascade_loss is not None:
         first = _gather([replace(p, scores=cast(Scores, p.first)) for p in fitted.folds], names, len(records))
-        flagged = thresholds.calibrated(calibration, "stalking", scores.stalking) >= cuts.review
+        without_cascade = thresholds.calibrated(calibration, "stalking", scores.stalking)
+        flagged = without_cascade >= cuts.review
         cascade = choose_cascade(first, flagged, targets, strata, names, config.thresholds, cuts.review)
     info = ModelInfo(
         kind=config.kind,
@@ -161,6 +165,7 @@ def fit(
         grouping=grouping,
         review=review,
         first_fold=first_fold,
+        without_cascade=without_cascade,
     )
 
 

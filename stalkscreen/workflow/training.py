@@ -179,7 +179,7 @@ def _record(
         folder, evaluation = Path(scratch) / "model", Path(scratch) / "evaluation"
         model.save(folder)
         evaluation.mkdir()
-        write_scores(labelled.records, result.cross_validated, evaluation / SCORES)
+        write_scores(labelled.records, result.cross_validated, evaluation / SCORES, result.without_cascade)
         scores = read_scores(evaluation / SCORES)
         metrics["gates"] = summary(run_gates(metrics, scores, released_or_none(settings), Gates.read()))
         write(metrics, labelled.records, result.cross_validated, evaluation, baselines=baselines, further_parts=parts)
