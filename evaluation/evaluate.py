@@ -9,7 +9,6 @@ interval, `ranking.recall_at` with one that resamples cases; a rate that cannot 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +36,7 @@ from evaluation.operating import (
 )
 from evaluation.slices import presumption, slice_gaps, slices, worst_slice
 from stalkscreen.classifiers.base import Targets
+from stalkscreen.dataset.writing import make_output_folder
 from stalkscreen.errors import ConfigError
 from stalkscreen.metrics import share
 from stalkscreen.resampling import ranking, recalls
@@ -44,7 +44,7 @@ from stalkscreen.schema import Assessment, FourAnswer, LabelledIncident
 from stalkscreen.taxonomy import Taxonomy, load_taxonomy
 from stalkscreen.trained_on import Seen
 
-__all__ = ["DatasetInfo", "ThresholdInfo", "check_out", "evaluate", "write"]
+__all__ = ["DatasetInfo", "ThresholdInfo", "evaluate", "write"]
 
 FORMAT = "stalkscreen-metrics/1"
 """Name and version of the shape of `metrics.json`."""
@@ -244,21 +244,6 @@ def _model(answers: Answers, threshold: ThresholdInfo) -> Json:
     }
 
 
-def check_out(out: Path) -> None:
-    """Make the folder that `write` is to write into, so that one that cannot be is said before anything is assessed.
-
-    Raises:
-        ConfigError: It is a file, or cannot be made, or it or the folder above it cannot be written to.
-    """
-    why = "it or the folder above it may not be written to"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = f"it cannot be made: {error.strerror}"
-    if not out.is_dir() or not all(os.access(folder, os.W_OK) for folder in (out, out.parent)):
-        raise ConfigError(f"--out {out}: no report can be put into this folder ({why}); name another.", file=str(out))
-
-
 def write(
     metrics: Json,
     records: Sequence[LabelledIncident],
@@ -287,14 +272,12 @@ def write(
             no other file ever holds any.
 
     Raises:
-        ConfigError: `out` exists and is not a folder.
+        ConfigError: `out` is a file, or cannot be made or written to.
         DataError: Assessments and records are not aligned.
     """
     # Imported here so that figures can be had without the `report` extra (Altair, Jinja2, vl-convert).
     from evaluation.report import render_report
 
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; give a folder", file=str(out))
     taxonomy = load_taxonomy()
     answers = as_answers(assessments, taxonomy)
     check_aligned(records, answers)
@@ -312,10 +295,9 @@ def write(
             texts={record.incident_id: record.narrative for record in records} if with_text else None,
         ),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+    make_output_folder("--out", out, out)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=out) as scratch:
         for name, text in files.items():
             (Path(scratch) / name).write_text(text, encoding="utf-8", newline="")
-        out.mkdir(exist_ok=True)
         for name in files:
             (Path(scratch) / name).replace(out / name)

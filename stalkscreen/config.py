@@ -32,7 +32,7 @@ def whole_number(env: Mapping[str, str], name: str, example: str) -> int | None:
     text = env.get(name, "").strip()
     if not text:
         return None
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= 1_000_000:
+    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= 1_000_000:
         raise ConfigError(
             f"{name} is {text[:20]!r}; a whole number from 1 to 1,000,000 is needed, such as {example}.", field=name
         )

@@ -127,6 +127,15 @@ def _recalls(tp: Floats, fp: Floats, max_false_flag: float) -> Floats:
     return np.where(fp[:, -1] > 0, found, np.nan)
 
 
+def _known_curves(
+    y: ArrayLike, p: ArrayLike, group: ArrayLike | None, resamples: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Resampled curves of the records whose truth is known; see `Resamples.curves`."""
+    truth, score = known_only(y, p)
+    kept = None if group is None else np.asarray(group)[~np.isnan(np.asarray(y, dtype=float))]
+    return Resamples(kept, len(truth), resamples=resamples, seed=seed).curves(truth, score)
+
+
 def ranking(
     y: ArrayLike, p: ArrayLike, group: ArrayLike | None = None, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Estimate]:
@@ -142,12 +151,10 @@ def ranking(
     Returns:
         `{"auc": Estimate, "average_precision": Estimate}`, all None when a class is missing.
     """
-    known = ~np.isnan(np.asarray(y, dtype=float))
     truth, score = known_only(y, p)
     if len(np.unique(truth)) < 2:
         return {"auc": NOT_MEASURED, "average_precision": NOT_MEASURED}
-    draws = Resamples(None if group is None else np.asarray(group)[known], len(truth), resamples=resamples, seed=seed)
-    tp, fp = draws.curves(truth, score)
+    tp, fp = _known_curves(y, p, group, resamples, seed)
     return {
         "auc": Estimate(float(roc_auc_score(truth, score)), *ends(_areas(tp, fp))),
         "average_precision": Estimate(float(average_precision_score(truth, score)), *ends(_precisions(tp, fp))),
@@ -167,13 +174,8 @@ def recalls(
         seed: Same seed, same intervals.
     """
     rows = recall_by_false_flag(y, p)
-    known = ~np.isnan(np.asarray(y, dtype=float))
-    truth, score = known_only(y, p)
-    if len(np.unique(truth)) == 2:
-        draws = Resamples(
-            None if group is None else np.asarray(group)[known], len(truth), resamples=resamples, seed=seed
-        )
-        tp, fp = draws.curves(truth, score)
+    if len(np.unique(known_only(y, p)[0])) == 2:
+        tp, fp = _known_curves(y, p, group, resamples, seed)
         for row in rows:
             row["recall"]["low"], row["recall"]["high"] = ends(_recalls(tp, fp, row["false_flag"]))
     return rows

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from stalkscreen.taxonomy import LABEL_VERSION
 
 MAX_NARRATIVE_CHARS = 20_000
+MAX_ID_CHARS = 200
 """Longest narrative accepted, in characters after trimming (contract, section 1). Longer is refused, never cut."""
 
 LONDON = ZoneInfo("Europe/London")
@@ -53,8 +54,8 @@ TierHint = Literal["s2A", "s4A", "unclear", "not_applicable"]
 EvidenceStatus = Literal["present", "negated", "other_person"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0e-\x1f]")
+HALF_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _RECORD = ConfigDict(hide_input_in_errors=True, extra="allow", frozen=True)
 _ANSWER = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, protected_namespaces=())
@@ -90,9 +91,9 @@ class Person(BaseModel):
 
 def _check_characters(value: str) -> None:
     """Refuse what no store, log or tokeniser takes: control characters, and halves of surrogate pairs."""
-    if _CONTROL.search(value):
+    if CONTROL_CHARACTER.search(value):
         raise ValueError("has a control character (such as NUL); only tabs and line breaks are allowed")
-    if _SURROGATE.search(value):
+    if HALF_SURROGATE.search(value):
         raise ValueError("has half of a surrogate pair, which is no character")
 
 
@@ -105,7 +106,7 @@ class Incident(BaseModel):
 
     model_config = _RECORD
 
-    incident_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    incident_id: Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARS)]
     narrative: str
     occurred_at: datetime | None = None
     reported_at: datetime | None = None
@@ -139,7 +140,7 @@ class Incident(BaseModel):
     @classmethod
     def _check_id(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError("is blank; 1 to 200 characters are needed")
+            raise ValueError(f"is blank; 1 to {MAX_ID_CHARS} characters are needed")
         _check_characters(value)
         return value
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from stalkscreen.dataset import Columns, Problem, stream_incidents, write_rejects
 from stalkscreen.dataset.fields import GUARD_COLUMN
 from stalkscreen.dataset.problems import data_error
-from stalkscreen.dataset.writing import REJECT_SUFFIXES, inert
+from stalkscreen.dataset.writing import REJECT_SUFFIXES, inert, make_output_folder
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel
 from stalkscreen.progress import counted
@@ -238,9 +238,9 @@ def screen_file(
         _check_target("--rejects", rejects, REJECT_SUFFIXES, {"the input": path, "--out": out})
     is_table = out.suffix.lower() != ".jsonl"
     extras, sha256 = _first_pass(path, columns, chunk_rows, refuse=rejects is None, is_table=is_table)
-    _make_folder("--out", out)
+    make_output_folder("--out", out, out.parent)
     if rejects is not None:
-        _make_folder("--rejects", rejects)
+        make_output_folder("--rejects", rejects, rejects.parent)
     read = flagged = misidentified = 0
     bad: list[Problem] = []
     with _sink(out, extras) as sink:
@@ -296,24 +296,6 @@ def _is_same_file(one: Path, two: Path) -> bool:
     """Also by way of a link, whether or not it is there yet."""
     same = os.path.realpath(one) == os.path.realpath(two)
     return same or (one.exists() and two.exists() and one.samefile(two))
-
-
-def _make_folder(option: str, target: Path) -> None:
-    """Make the folder that an output goes into.
-
-    Raises:
-        ConfigError: It cannot be made or written to.
-    """
-    why = "it may not be written to"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = f"it cannot be made: {error.strerror}"
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise ConfigError(
-            f"{option} {target}: no file can be put into the folder {target.parent} ({why}); name another.",
-            field=option.removeprefix("--"),
-        )
 
 
 def _first_pass(

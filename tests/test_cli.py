@@ -268,8 +268,8 @@ class _Untouched(ScreeningModel):
         ("sub", None, "suffix must be one of"),
         ("out.csv", "bad.parquet", "--rejects .*suffix must be one of .csv, .jsonl"),
         ("out.csv", "folder.csv", "is a folder"),
-        ("out.csv", "in.csv/bad.csv", "--rejects .*no file can be put into the folder"),
-        ("in.csv/out.csv", None, "--out .*no file can be put into the folder"),
+        ("out.csv", "in.csv/bad.csv", "--rejects .*nothing can be put into the folder"),
+        ("in.csv/out.csv", None, "--out .*nothing can be put into the folder"),
     ],
 )
 def test_an_output_that_cannot_be_is_refused_before_anything_is_assessed(
@@ -396,7 +396,7 @@ def test_a_report_folder_that_cannot_be_is_refused_before_anything_is_assessed(
     for out in (tmp_path / "afile", tmp_path / "afile" / "x"):
         done = run("evaluate", "--data", tmp_path / "set.jsonl", "--out", out)
         assert done.exit_code == 2
-        assert f"--out {out}: no report can be put into this folder (it cannot be made" in done.output
+        assert f"--out {out}: nothing can be put into the folder {out} (it cannot be made" in done.output
     assert (tmp_path / "afile").read_text(encoding="utf-8") == "mine"
 
 

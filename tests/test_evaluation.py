@@ -569,7 +569,7 @@ def test_nothing_is_written_when_the_report_cannot_be_made(tmp_path: Path) -> No
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     records, assessments = many(10)
-    with pytest.raises(ConfigError, match="give a folder"):
+    with pytest.raises(ConfigError, match="nothing can be put into the folder"):
         write(figures(records, assessments), records, assessments, tmp_path / "out")
 
 

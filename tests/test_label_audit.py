@@ -431,7 +431,7 @@ class TestCommand:
         (tmp_path / "taken").write_text("a file")
         done = self.call("--data", data, "--out", tmp_path / "taken")
         assert done.exit_code == 2
-        assert "no folder can be made" in done.output
+        assert "nothing can be put into the folder" in done.output
 
     def test_a_bad_review_ends_with_2_and_writes_nothing(self, data: Path, tmp_path: Path) -> None:
         path = review(tmp_path, ["nobody,true,ann,x", "R001,perhaps,ann,x"])

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from stalkscreen.dataset.cross_rules import rules_for
 from stalkscreen.dataset.fields import FIELDS, read_cells
 from stalkscreen.dataset.problems import Problem
-from stalkscreen.dataset.rules import MAX_ID_CHARS, Rule
+from stalkscreen.dataset.rules import Rule
 from stalkscreen.dataset.tables import Table
+from stalkscreen.schema import MAX_ID_CHARS
 
 if TYPE_CHECKING:
     import pandas as pd

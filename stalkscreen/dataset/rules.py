@@ -8,7 +8,6 @@ section 1, and the labelling guide.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,16 +16,11 @@ from typing import Any
 from stalkscreen.dataset.fields import FieldSpec
 from stalkscreen.dataset.problems import shown
 from stalkscreen.dataset.tables import Table
-from stalkscreen.schema import MAX_NARRATIVE_CHARS
+from stalkscreen.schema import CONTROL_CHARACTER, HALF_SURROGATE, MAX_ID_CHARS, MAX_NARRATIVE_CHARS
 from stalkscreen.taxonomy import load_taxonomy
 
-MAX_ID_CHARS = 200
-"""Longest `incident_id` (`stalkscreen.schema.Incident`)."""
 CONFIDENCES = (1, 2, 3)
 """Labelling guide, section 2."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ def _given(field: str, wrong: str, allowed: str) -> Rule:
 
 
 def _is_text(cell: Any) -> bool:
-    return isinstance(cell, str) and (cell.isascii() or _SURROGATE.search(cell) is None)
+    return isinstance(cell, str) and (cell.isascii() or HALF_SURROGATE.search(cell) is None)
 
 
 def _type_rule(field: str, name: str, type_: type, wrong: str | Callable[[Any], str], allowed: str) -> Rule:
@@ -100,7 +94,7 @@ _NARRATIVE_RULES = (
     _cell_rule(
         "narrative",
         "no control characters",
-        lambda cell: not isinstance(cell, str) or _CONTROL.search(cell) is None,
+        lambda cell: not isinstance(cell, str) or CONTROL_CHARACTER.search(cell) is None,
         "has a control character (such as NUL)",
         "tabs and line breaks only",
     ),

@@ -20,7 +20,7 @@ from stalkscreen.dataset.fields import EXTRA_COLUMN, FIELDS, FLAT_FIELDS, GUARD_
 from stalkscreen.dataset.problems import Problem
 from stalkscreen.dataset.rows import flatten, unflatten
 from stalkscreen.dataset.sources import SUFFIXES
-from stalkscreen.errors import DataError
+from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.schema import Incident
 
 REJECT_COLUMNS = ("incident_id", "row", "field", "reason")
@@ -112,6 +112,29 @@ def _target(path: str | Path, suffixes: tuple[str, ...]) -> Path:
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}; make it first or choose another", file=str(path))
     return path
+
+
+def make_output_folder(option: str, given: Path, folder: Path) -> None:
+    """Make the folder that an output goes into: called before long work, so that one that cannot be is said at once.
+
+    Args:
+        option: The option that names the output, such as `--out`.
+        given: What the caller gave for it.
+        folder: The folder; one that is there stays as it is.
+
+    Raises:
+        ConfigError: It is a file, or cannot be made or written to.
+    """
+    why = "it may not be written to"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"it cannot be made: {error.strerror}"
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(
+            f"{option} {given}: nothing can be put into the folder {folder} ({why}); name another.",
+            field=option.removeprefix("--"),
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stalkscreen.config import Settings
 from stalkscreen.dataset import LabelledSet
+from stalkscreen.dataset.writing import make_output_folder
 from stalkscreen.errors import ConfigError
 from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.references import load_model, resolve
@@ -196,7 +197,7 @@ def evaluate_files(
     """Measure a model on labelled files and write the three files of the report; answers with a summary."""
     from dataclasses import replace
 
-    from evaluation.evaluate import check_out, write
+    from evaluation.evaluate import write
     from evaluation.gates import Gates, run_gates, summary
     from evaluation.release import released_or_none
     from evaluation.seen import seen_sentence
@@ -205,7 +206,7 @@ def evaluate_files(
         settings = replace(settings, live_prevalence=live_prevalence)
     loaded = load_model(model, settings)
     labelled, about = read_labels(data, columns), About.read(data)
-    check_out(out)
+    make_output_folder("--out", out, out)
     baselines = {"keyword": assess_all(keyword_model(settings.live_prevalence), labelled)}
     compared_seen: dict[str, Seen] = {}
     if against not in (None, "keyword", "recorded"):

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from stalkscreen.config import TrainConfig
-from stalkscreen.dataset.writing import write_text
+from stalkscreen.dataset.writing import make_output_folder, write_text
 from stalkscreen.errors import DataError
 from stalkscreen.progress import stages
 from stalkscreen.workflow.reading import read_labels
@@ -23,8 +23,8 @@ def audit_labels(
     """Write the records whose label or recorded offence is probably wrong, for review; answers with a summary.
 
     Raises:
-        DataError: The file cannot be used, `out` has a `review.csv` already, or no folder can be made there.
-        ConfigError: The `audit` extra is not installed.
+        DataError: The file cannot be used, `out` has a `review.csv` already.
+        ConfigError: The `audit` extra is not installed, or no folder can be made at `out`.
     """
     from training import label_studio
     from training.label_audit import audit
@@ -38,7 +38,7 @@ def audit_labels(
             file=str(review),
         )
     labelled = read_labels([path], columns)
-    _make_folder(out)
+    make_output_folder("--out", out, out)
     found = audit(labelled.records, config, progress=stages("audit"))
     tasks = out / ("label_studio_tasks_with_text.json" if with_text else "label_studio_tasks.json")
     write_text(review, "\ufeff" + review_csv(found))
@@ -69,7 +69,8 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
 
     Raises:
         DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written), `out` has a
-            corrected set or a change log of that name, or no folder can be made there.
+            corrected set or a change log of that name.
+        ConfigError: No folder can be made at `out`.
     """
     import json
 
@@ -86,7 +87,7 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
             )
     labelled = read_labels([path], columns)
     records, log = corrected(labelled.records, read_review(reviewed, labelled.records))
-    _make_folder(out)
+    make_output_folder("--out", out, out)
     write_labelled(records, target)
     write_text(logged, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in log))
     changed = sum(entry["from"] != entry["to"] for entry in log)
@@ -94,15 +95,3 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
         f"{len(records):,} records, {len(log):,} reviewed: {changed:,} labels changed, {len(log) - changed:,} confirmed. "
         f"{path} is as it was.\nCorrected set: {target}\nChange log:    {logged}"
     )
-
-
-def _make_folder(out: Path) -> None:
-    """Make an output folder.
-
-    Raises:
-        DataError: There is a file of that name, or the folder may not be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--out {out}: no folder can be made there ({error.strerror}).", file=str(out)) from error
