@@ -160,8 +160,8 @@ def _out_of_fold(name: str, results: Results, corpus: Corpus, key: str) -> OutOf
 def _encoder_alone(results: Results, corpus: Corpus, unseen: dict[str, Floats]) -> Json | None:
     """The encoder without its first stage on the folds fitted here so far, beside every other row on the same texts.
 
-    A fit takes an hour on a processor without bfloat16. None without any fold, and with all of them: then the row itself
-    has the figures.
+    A fit takes more than two hours on a processor without bfloat16. None without any fold, and with all of them: then the
+    row itself has the figures.
     """
     key, taxonomy = row_key("encoder", corpus), load_taxonomy()
     fitted = [
