@@ -78,7 +78,7 @@ def kept_folds(kind: str, corpus: Corpus) -> OutOfFold | None:
         found = kept.scores(number)
         if found is None or len(found[0].stalking) != len(outside):
             return None
-        own, cheap, known = found
+        own, cheap, known, _ = found
         scores[outside] = own.stalking
         indicators[np.ix_(outside, [names.index(name) for name in known])] = own.indicators
         if cheap is not None:

@@ -52,7 +52,6 @@ class _Stage:
     stamp: ModelStamp
     calibration: Mapping[str, Platt]
     cuts: Thresholds
-
     not_learnt: Container[str] = ()
 
     def calibrated(self, head: str, raw: Floats) -> Floats:
@@ -171,9 +170,9 @@ class ScreeningModel:
         history = float(stage.calibrated("history_check", scores.history_check[row : row + 1])[0])
         s4a = float(stage.calibrated("tier_s4a", scores.tier_s4a[row : row + 1])[0])
         low, high = cuts.tier_unclear
-        tier: TierHint = "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
-        if not flag or "tier_s4a" in stage.not_learnt:
-            tier = "unclear" if flag else "not_applicable"
+        tier: TierHint = "unclear" if flag else "not_applicable"
+        if flag and "tier_s4a" not in stage.not_learnt:
+            tier = "s4A" if s4a >= high else "s2A" if s4a <= low else "unclear"
         found = scores.spans[row]
         indicators = self._indicators(case, scores.indicators[row], found, stage)
         present = {i.name for i in indicators if i.present}
@@ -264,14 +263,14 @@ class ScreeningModel:
     def _indicators(self, case: Case, raw: Floats, found: Sequence[ScoredSpan], stage: _Stage) -> list[IndicatorAnswer]:
         names = self.info.indicator_names
         calibrated = [float(stage.calibrated(f"indicator:{n}", raw[i : i + 1])[0]) for i, n in enumerate(names)]
-        cuts = [stage.cuts.indicators.get(n, 0.5) for n in names]
-        present = [p >= cut for p, cut in zip(calibrated, cuts, strict=True)]
-        evidence = [
-            self._evidence(case, found, i, stage.cuts.against) if here else [] for i, here in enumerate(present)
-        ]
+        evidence: list[list[Span]] = []
         for i, name in enumerate(names):
-            if present[i] and not evidence[i]:
-                present[i] = False
+            likely = (
+                calibrated[i] >= stage.cuts.indicators.get(name, 0.5) and f"evidence:{name}" not in stage.not_learnt
+            )
+            evidence.append(self._evidence(case, found, i, stage.cuts.against) if likely else [])
+        present = [bool(quoted) for quoted in evidence]  # what has no words to show is not called present
+        for i, name in enumerate(names):
             implied = [names.index(n) for n in self._taxonomy.indicator(name).implies_any if n in names]
             if present[i] and implied and not any(present[j] for j in implied):
                 likeliest = max(implied, key=calibrated.__getitem__)

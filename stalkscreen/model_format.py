@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.special import expit, logit
 
 from stalkscreen.classifiers import KINDS, Floats
 from stalkscreen.errors import ModelFormatError
@@ -44,8 +45,12 @@ class Platt(BaseModel):
     def __call__(self, raw: Floats) -> Floats:
         """Calibrated probabilities, same shape as `raw`."""
         clipped = np.clip(raw, TINY, 1 - TINY)
-        value: Floats = 1 / (1 + np.exp(-(self.slope * np.log(clipped / (1 - clipped)) + self.intercept)))
+        value: Floats = expit(self.slope * logit(clipped) + self.intercept)
         return value
+
+    def inverse(self, probability: float) -> float:
+        """The raw score that is calibrated to `probability`, which lies strictly between 0 and 1."""
+        return float(expit((logit(probability) - self.intercept) / self.slope))
 
 
 class Thresholds(BaseModel):
@@ -127,7 +132,8 @@ class ModelInfo(BaseModel):
 
     `not_learnt` names the answers for which the training records held no labels, or one value only (of `family` none
     beside stalking): `family`, `relationship`, `tier_s4a`, `history_check`, `domestic`, `cyber` and `four_` with its four.
-    They are answered as not known.
+    They are answered as not known. `evidence:` with an indicator: no record marked the words that show it, so there are none
+    to quote, and the indicator is not called present.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())

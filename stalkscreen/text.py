@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -151,6 +152,27 @@ def shorthand() -> dict[str, str]:
     return expand
 
 
+def spelled_out(word: str) -> str:
+    """A word in small letters with its shorthand spelled out, in a possessive ("ip's") and beside a stroke ("ip/ap") too.
+
+    A single letter beside a stroke stays: "u/k" is no "you".
+    """
+    table = shorthand()
+    found = table.get(word) or table.get(word.rstrip("/"))
+    if found is not None:
+        return found
+    if word.endswith("'s"):
+        return f"{spelled_out(word[:-2])}'s"
+    return "/".join(table.get(part, part) if len(part) > 1 else part for part in word.split("/"))
+
+
+def without_accents(text: str) -> str:
+    """Letters without their accents: "fiancé" is read as "fiance"."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
+
+
 def _number(word: str) -> str:
     if ":" in word or (len(word) == 4 and word.isdigit() and int(word[:2]) < 24 and not word.startswith("20")):
         return "time1"
@@ -166,15 +188,13 @@ def normalise(text: str) -> str:
 
     Capital letters and punctuation are dropped on purpose: they mark the writer, not the conduct.
     """
-    table = shorthand()
     words: list[str] = []
-    for match in _WORD.finditer(text.replace("’", "'")):
+    for match in _WORD.finditer(without_accents(text).replace("’", "'")):
         word = match.group().lower()
         if word[0].isdigit():
             words.append(_number(word))
             continue
-        word = table.get(word) or table.get(word.rstrip("/")) or word.rstrip("/")
-        for part in word.replace("/", " ").replace("-", " ").split():
+        for part in spelled_out(word).replace("/", " ").replace("-", " ").split():
             bare = part[:-2] if part.endswith("'s") else part
             words.append(_NEUTRAL.get(bare, bare))
     return " ".join(words)

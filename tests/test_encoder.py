@@ -34,7 +34,7 @@ from stalkscreen.text import clauses
 from stalkscreen.workflow.training import _kept_folds
 from training.cascade import choose_cascade
 from training.kept_folds import KeptFolds
-from training.out_of_fold import cross_fit
+from training.out_of_fold import cross_fit, curves_of
 from training.train import fit
 
 TAXONOMY = load_taxonomy()
@@ -101,6 +101,13 @@ def test_a_case_of_several_incidents_carries_marks_with_the_days_between() -> No
     assert mark(case, 0) == "report 1 of 3 ."
     assert mark(case, 1) == "report 2 , 12 days later ."
     assert mark(case, 2) == "report 3 , the same day ."
+    back = Case(
+        tuple(
+            Incident(incident_id=str(hour), narrative="He rang.", occurred_at=datetime(2024, 1, 1, hour))
+            for hour in (18, 17)
+        )
+    )
+    assert mark(back, 1) == "report 2 , the same day ."
 
 
 def test_a_case_is_learnt_in_order_of_time_whatever_the_order_of_the_file(records: list[LabelledIncident]) -> None:
@@ -114,6 +121,17 @@ def test_a_case_is_learnt_in_order_of_time_whatever_the_order_of_the_file(record
     assert [i.incident_id for i in sample.case.incidents] == ["1", "2", "3"]
 
 
+def test_an_indicator_unknown_in_one_report_is_absent_in_no_case(records: list[LabelledIncident]) -> None:
+    base = records[0].model_dump() | {"case_id": "C", "case_stalking": True, "evidence": None}
+    told = [
+        LabelledIncident(**{**base, "incident_id": str(n), "indicators": indicators})
+        for n, indicators in enumerate((None, [TAXONOMY.indicator_names[0]]))
+    ]
+    (sample,) = case_samples(told, TAXONOMY, TAXONOMY.indicator_names, 1.0)
+    assert sample.indicators[0] == 1
+    assert np.isnan(sample.indicators[1:]).all()
+
+
 def test_layers_that_are_all_frozen_are_refused() -> None:
     with pytest.raises(ValueError, match="less than layers"):
         EncoderClassifier(layers=3, frozen_layers=3)
@@ -121,6 +139,7 @@ def test_layers_that_are_all_frozen_are_refused() -> None:
 
 def test_plain_spells_out_shorthand_and_hides_long_numbers() -> None:
     assert plain("IP rang 07700900123, twice") == "victim rang number , twice"
+    assert plain("Susp’s van, IP/AP known, ex-fianc\u00e9") == "suspect's van , victim/suspect known , ex partner"
 
 
 # Fitting and scoring ------------------------------------------------------------------------------------------------
@@ -361,6 +380,34 @@ def test_the_cut_loses_no_more_than_stated_and_its_bound_is_exact() -> None:
     assert nothing.lost_upper == pytest.approx(1 - 0.025 ** (1 / 1_000))  # the rule for no event in 1,000
 
 
+def test_training_stops_when_watched_writers_rank_no_better_and_keeps_the_best_epoch(
+    records: list[LabelledIncident], encoder: EncoderClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from stalkscreen.classifiers import encoder_training
+    from stalkscreen.classifiers.base import silent
+
+    names = encoder.indicator_names
+    samples = samples_of(records[:12], TAXONOMY, names)
+    sizes = (len(TAXONOMY.family_names), len(TAXONOMY.relationships), len(names))
+    settings = encoder.settings.model_copy(update={"epochs": 9, "patience": 2, "bfloat16": False})
+    seen: list[torch.Tensor] = []
+    ranked = iter([0.5, 0.8, 0.7, 0.8])
+
+    def watch(network: Any, *_: Any) -> float:
+        seen.append(network.clause_head.weight.detach().clone())
+        return next(ranked)
+
+    monkeypatch.setattr(encoder_training, "_watch", watch)
+    network, curves = encoder_training.train(
+        samples, samples, base_folder(settings.base), encoder._tokenizer, settings, sizes, (101, 102), silent
+    )
+    assert [entry["watched_average_precision"] for entry in curves] == [0.5, 0.8, 0.7, 0.8]
+    assert torch.equal(network.clause_head.weight, seen[1])
+    assert not torch.equal(network.clause_head.weight, seen[3])
+
+
 # Kept folds ---------------------------------------------------------------------------------------------------------
 
 
@@ -377,6 +424,9 @@ def test_a_run_that_stopped_goes_on_from_its_kept_folds(
     kept = KeptFolds(tmp_path / "folds", {"data": "a"})
     whole = cross_fit(records, config(), fold, kept=kept)
     (tmp_path / "folds" / "fold-1.npz").unlink()
+    assert curves_of(KeptFolds(tmp_path / "folds", {"data": "a"}).classifier("encoder", "all")) == curves_of(
+        whole.final
+    )  # type: ignore[arg-type]
     fitted: list[int] = []
     real = EncoderClassifier.fit
     monkeypatch.setattr(
@@ -390,13 +440,15 @@ def test_a_run_that_stopped_goes_on_from_its_kept_folds(
     assert fitted == [int((fold == 0).sum())]  # only the fold that was missing
     for before, after in zip(whole.folds, again.folds, strict=True):
         assert np.array_equal(before.scores.stalking, after.scores.stalking)
+        assert [entry["epoch"] for entry in before.curves] == [1]
+        assert before.curves == after.curves
         assert before.first is not None
         assert after.first is not None
         assert np.array_equal(before.first.indicators, after.first.indicators)
         assert [[(s.start, s.end, s.against) for s in found] for found in before.scores.spans] == [
             [(s.start, s.end, s.against) for s in found] for found in after.scores.spans
         ]
-    with pytest.raises(DataError, match="other data or settings"):
+    with pytest.raises(DataError, match="other data, settings or code"):
         KeptFolds(tmp_path / "folds", {"data": "b"})
 
 
@@ -405,7 +457,7 @@ def test_kept_folds_belong_to_files_to_what_they_were_used_as_and_to_the_columns
     for _ in range(2):
         _kept_folds(tmp_path / "folds", files, None, config())
     for others, columns in (([{"sha256": "a"}, {"sha256": "b"}], None), (files, "narrative=FREE_TEXT")):
-        with pytest.raises(DataError, match="other data or settings"):
+        with pytest.raises(DataError, match="other data, settings or code"):
             _kept_folds(tmp_path / "folds", others, columns, config())
 
 
@@ -429,7 +481,8 @@ def test_training_an_encoder_gives_a_cascade_and_out_of_fold_answers_of_both_sta
     for answer, alone in zip(result.cross_validated, result.without_cascade, strict=True):
         if answer.model.stage == "encoder":
             assert answer.stalking.probability == pytest.approx(alone, abs=1e-6)
-    assert result.model.classifier.curves[0]["loss"] > 0
+    assert set(result.curves) == {"fit", "fold-1", "fold-2"}
+    assert all(entries[0]["loss"] > 0 for entries in result.curves.values())
 
 
 # Pairs --------------------------------------------------------------------------------------------------------------

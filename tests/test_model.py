@@ -16,7 +16,7 @@ from stalkscreen.model import ScreeningModel, keyword_model
 from stalkscreen.model_format import FORMAT_VERSION, Platt
 from stalkscreen.schema import Assessment, Case, Incident, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
-from training.train import not_learnt
+from training.train import not_learnt, without_evidence
 
 STALKING_TEXT = "He waits by the bus stop every evening. She keeps ringing from new numbers after being blocked. No threats were made."
 PLAIN_TEXT = "Wallet handed in at the front counter. Two men argued about a parking space and shouted."
@@ -229,6 +229,29 @@ def test_what_was_never_labelled_is_answered_as_not_known(
         assert len({p for name, p in answer.offence_family.probabilities.items() if name != "stalking"}) == 1
         assert not any("non-domestic" in line for line in answer.considerations)
         assert "likeliest family: not learnt" in readable(answer)
+
+
+def test_an_indicator_whose_words_were_never_marked_is_not_called_present(
+    model: ScreeningModel, records: list[LabelledIncident]
+) -> None:
+    shown = {i.name for i in assess(model, STALKING_TEXT).indicators if i.present}
+    assert shown
+    unmarked = tuple(f"evidence:{name}" for name in shown)
+    blank = ScreeningModel(model.classifier, model.info.model_copy(update={"not_learnt": unmarked}))
+    answer = assess(blank, STALKING_TEXT)
+    assert not any(i.present or i.evidence for i in answer.indicators if i.name in shown)
+    names = load_taxonomy().indicator_names
+    present = Targets.of(records, load_taxonomy()).indicators
+    marked = {e.indicator for r in records for e in r.evidence or () if e.status == "present"}
+    bare = [r.model_copy(update={"evidence": None}) for r in records]
+    assert not {f"evidence:{n}" for n in marked} & set(without_evidence(records, present, names))
+    assert {f"evidence:{n}" for n in marked} <= set(without_evidence(bare, present, names))
+
+
+def test_a_calibration_is_undone_by_its_inverse() -> None:
+    platt = Platt(slope=1.7, intercept=-0.4)
+    for probability in (0.01, 0.356, 0.9):
+        assert platt(np.array([platt.inverse(probability)]))[0] == pytest.approx(probability)
 
 
 class TestFolder:

@@ -96,6 +96,10 @@ def test_histories_that_share_a_writer_a_case_or_a_text_with_what_is_scored_are_
     ]
     scored = [told("x", None, "w2", "Other."), told("y", "C", None, "Other."), told("z", None, None, "She wrote.")]
     assert [h.incident_id for h in out_of_fold.apart_from(histories, scored)] == ["6"]
+    paired = told("q", None, None, "One more.").model_copy(update={"pair_id": "P"})
+    mate = histories[5].model_copy(update={"pair_id": "P"})
+    assert out_of_fold.apart_from([mate], [paired]) == []
+    assert out_of_fold.apart_from([histories[5]], [told("r", None, None, "Nothing  more.\n")]) == []
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda _: b"", lambda _: b"scores"])

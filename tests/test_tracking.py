@@ -64,7 +64,10 @@ def trained(store: Settings, data: Path, config: Path) -> Trained:
         for i in range(24)
     ]
     write_labelled(made, held_out)
-    return train_and_register([data], config, store, holdout=[held_out])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("training.train", "training.out_of_fold"):
+            patch.setattr(f"{module}.curves_of", lambda _: [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+        return train_and_register([data], config, store, holdout=[held_out])
 
 
 def test_a_run_is_registered_as_candidate_with_its_figures(trained: Trained, store: Settings) -> None:
@@ -84,6 +87,13 @@ def test_the_run_holds_data_hashes_config_environment_and_report(trained: Traine
     assert run.inputs.dataset_inputs
     names = {p.name for p in registry.download_evaluation(trained.run_id, store).iterdir()}
     assert names == {"metrics.json", "errors.csv", "report.html", "cv_scores.csv"}
+
+
+def test_the_run_holds_the_curve_of_every_fit(trained: Trained, store: Settings) -> None:
+    client = mlflow_at(store).MlflowClient()
+    for fit in ("fit", "fold-1", "fold-2", "fold-3"):
+        history = client.get_metric_history(trained.run_id, f"{fit}.loss")
+        assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
 
 
 def test_no_narrative_text_is_in_the_store_or_in_any_artefact(trained: Trained, store: Settings) -> None:

@@ -135,6 +135,7 @@ class TestThresholds:
         p = np.concatenate([np.linspace(0.1, 0.4, 20), np.linspace(0.6, 0.9, 20)])
         assert 0.4 < thresholds.best_f1_cut(p, truth) <= 0.6
         assert thresholds.best_f1_cut(p, np.full(40, np.nan)) == 0.5
+        assert thresholds.best_f1_cut(p, np.ones(40)) == 0.5  # nothing to part them from
 
     def test_the_recall_aimed_at_moves_the_shortfall_and_not_the_threshold(self) -> None:
         p, y, strata = [0.9, 0.8, 0.1], [0, 1, 0], ["ordinary", "stalking", "ordinary"]

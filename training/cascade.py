@@ -14,7 +14,7 @@ from scipy.stats import beta
 
 from stalkscreen.classifiers import Scores, Targets
 from stalkscreen.config import ThresholdSettings
-from stalkscreen.model_format import Cascade
+from stalkscreen.model_format import Cascade, Platt
 from training import thresholds
 
 
@@ -47,9 +47,7 @@ def choose_cascade(
     found = np.sort(first.stalking[true & flagged])
     allowed = int(np.floor((settings.cascade_loss or 0.0) * true.sum()))
     cut = float(found[allowed]) if allowed < len(found) else 1.0
-    probability = thresholds.calibrated(calibration, "stalking", first.stalking)
-    above = first.stalking[probability >= review]
-    cut = min(cut, float(above.min())) if len(above) else cut
+    cut = min(cut, calibration.get("stalking", Platt()).inverse(review))
     clears = first.stalking < cut
     lost, n = int((clears & true & flagged).sum()), int(true.sum())
     kinds = np.array([s or "none" for s in strata])

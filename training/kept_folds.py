@@ -7,10 +7,12 @@ classifiers' own files; no pickle.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,15 @@ from typing import Any
 import numpy as np
 
 from stalkscreen.classifiers import Classifier, ScoredSpan, Scores, classifier_class
+from stalkscreen.config import CHECKOUT
 from stalkscreen.dataset.writing import write_text
 from stalkscreen.errors import ConfigError, DataError
+
+Curves = Sequence[Mapping[str, float]]
+"""One entry an epoch of a fit, with `epoch` and what was measured; empty for a kind that has no epochs."""
+
+Kept = tuple[Scores, Scores | None, tuple[str, ...], Curves]
+"""Scores, first-stage scores, indicator names and curves of a fold."""
 
 
 class KeptFolds:
@@ -30,7 +39,7 @@ class KeptFolds:
         belongs_to: What the run is made of: data hash, config and the like, as plain JSON.
 
     Raises:
-        DataError: The folder holds folds of other data or settings, or cannot be made.
+        DataError: The folder holds folds of other data, settings or code, or cannot be made.
     """
 
     def __init__(self, folder: Path, belongs_to: dict[str, Any]) -> None:
@@ -42,7 +51,7 @@ class KeptFolds:
             if about.is_file():
                 if json.loads(about.read_text(encoding="utf-8")) != wanted:
                     raise DataError(
-                        f"{folder} keeps the folds of other data or settings; choose another folder or delete it.",
+                        f"{folder} keeps the folds of other data, settings or code; choose another folder or delete it.",
                         file=str(folder),
                     )
             elif any(folder.iterdir()):
@@ -52,8 +61,8 @@ class KeptFolds:
         except (OSError, ValueError) as error:
             raise DataError(f"{folder}: kept folds cannot be read or written there.", file=str(folder)) from error
 
-    def scores(self, number: int) -> tuple[Scores, Scores | None, tuple[str, ...]] | None:
-        """Scores, first-stage scores and indicator names of a fold, or None where it is not kept.
+    def scores(self, number: int) -> Kept | None:
+        """What is kept of a fold, or None where nothing is.
 
         Raises:
             ConfigError: The fold's file is damaged.
@@ -65,17 +74,21 @@ class KeptFolds:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             names = tuple(str(n) for n in arrays.pop("indicator_names"))
+            curves = json.loads(str(arrays.pop("curves", "[]")))
             first = _unpacked(arrays, "first") if "first.stalking" in arrays else None
-            return _unpacked(arrays, "own"), first, names
+            return _unpacked(arrays, "own"), first, names, curves
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
             raise ConfigError(
                 f"{path} is damaged and cannot be read; delete it, and this fold is fitted again.", file=str(path)
             ) from error
 
-    def keep_scores(self, number: int, scores: Scores, first: Scores | None, names: tuple[str, ...]) -> None:
+    def keep_scores(
+        self, number: int, scores: Scores, first: Scores | None, names: tuple[str, ...], curves: Curves = ()
+    ) -> None:
         """Write a fold, whole or not at all."""
         arrays = _packed(scores, "own") | (_packed(first, "first") if first is not None else {})
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as part:
+            arrays["curves"] = np.array(json.dumps(list(curves)))
             np.savez(part, indicator_names=np.array(names, dtype=np.str_), **arrays)
         Path(part.name).replace(self.folder / f"fold-{number}.npz")
 
@@ -94,6 +107,13 @@ class KeptFolds:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
+
+
+def code_digest() -> str:
+    """Digest of the code that a fit's scores depend on: the classifiers and how they read a text."""
+    package = CHECKOUT / "stalkscreen"
+    files = [*package.glob("classifiers/*.py"), package / "text.py", package / "shorthand.toml"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()[:16]
 
 
 def _packed(scores: Scores, prefix: str) -> dict[str, Any]:

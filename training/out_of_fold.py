@@ -28,7 +28,7 @@ from stalkscreen.config import TrainConfig, whole_number
 from stalkscreen.errors import ConfigError, StalkscreenError
 from stalkscreen.schema import Case, LabelledIncident
 from stalkscreen.taxonomy import load_taxonomy
-from training.kept_folds import KeptFolds
+from training.kept_folds import Curves, KeptFolds
 
 PARALLEL_FROM = 1_000
 """Fewer records than this are fitted in the calling process: starting others takes longer than the fit (measured:
@@ -47,6 +47,7 @@ class FoldScores:
         scores: Their raw scores, in that order.
         indicator_names: The indicators that classifier learnt, the columns of `scores.indicators`.
         first: What its cheap first stage says of them; None for a kind that has none.
+        curves: One entry an epoch of the fit, for a kind that has epochs.
         classifier: The classifier itself, for the first fold only, so that changed texts can be put to one that never
             saw them; None for the others.
     """
@@ -55,6 +56,7 @@ class FoldScores:
     scores: Scores
     indicator_names: tuple[str, ...]
     first: Scores | None = None
+    curves: Curves = ()
     classifier: Classifier | None = None
 
 
@@ -212,20 +214,34 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
             fitted = classifier.fit([job.records[i] for i in inside.tolist()], taxonomy, progress, histories)
             cases = [Case.of_one(job.records[i]) for i in outside.tolist()]
             first: Classifier | None = getattr(classifier, "first_stage", None)
-            scored = classifier.predict(cases), first.predict(cases) if first else None, classifier.indicator_names
+            scored = (
+                classifier.predict(cases),
+                first.predict(cases) if first else None,
+                classifier.indicator_names,
+                curves_of(classifier),
+            )
             if kept:
                 if number == 0:
                     kept.keep_classifier(classifier, "fold-0")
                 kept.keep_scores(number, *scored)
-    scores, first_scores, names = scored
-    return FoldScores(outside, scores, names, first_scores, fitted if number == 0 else None)
+    scores, first_scores, names, curves = scored
+    return FoldScores(outside, scores, names, first_scores, curves, fitted if number == 0 else None)
+
+
+def curves_of(classifier: Classifier) -> Curves:
+    """The curves of a classifier's fit; empty for a kind that has no epochs."""
+    return list(getattr(classifier, "curves", ()))
 
 
 def apart_from(histories: Sequence[LabelledIncident], records: Sequence[LabelledIncident]) -> list[LabelledIncident]:
-    """Case histories that share no writer, case or text with the records."""
-    writers, cases = ({getattr(r, name) for r in records} - {None} for name in ("writer", "case_id"))
-    texts = {r.narrative for r in records}
-    theirs = {h.case_id for h in histories if h.writer in writers or h.case_id in cases or h.narrative in texts}
+    """Case histories that share no writer, case, pair or text with the records; spaces do not make a text another one."""
+
+    def shared(record: LabelledIncident) -> set[tuple[str, str | None]]:
+        names = {name: getattr(record, name) for name in ("writer", "case_id", "pair_id")}
+        return {(n, v) for n, v in names.items() if v is not None} | {("text", " ".join(record.narrative.split()))}
+
+    held = set().union(*map(shared, records))
+    theirs = {h.case_id for h in histories if shared(h) & held}
     return [h for h in histories if h.case_id not in theirs]
 
 

@@ -52,11 +52,12 @@ def calibrate(scores: Scores, targets: Targets, indicator_names: Sequence[str]) 
 
 
 def best_f1_cut(probability: Floats, target: Floats) -> float:
-    """The cut with the highest F1; 0.5 when fewer than `MIN_EACH` positives are known."""
+    """The cut with the highest F1; 0.5 when fewer than `MIN_EACH` positives or negatives are known."""
     known = ~np.isnan(target)
-    if target[known].sum() < MIN_EACH:
+    labels = target[known]
+    if min(labels.sum(), (1 - labels).sum()) < MIN_EACH:
         return 0.5
-    table = truth_table(target[known], probability[known])
+    table = truth_table(labels, probability[known])
     f1 = 2 * table.tp / np.maximum(2 * table.tp + table.fp + table.fn, 1)
     best = float(table.threshold[int(np.argmax(f1))])
     return best if np.isfinite(best) else 0.5

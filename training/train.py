@@ -8,10 +8,10 @@ figures are made of. Nothing is written here; `stalkscreen.tracking` does that.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 import numpy as np
@@ -28,10 +28,11 @@ from stalkscreen.taxonomy import load_taxonomy
 from stalkscreen.trained_on import short_hashes
 from training import splits, thresholds
 from training.cascade import choose_cascade
-from training.kept_folds import KeptFolds
-from training.out_of_fold import FoldScores, Scored, cross_fit, settings_of
+from training.kept_folds import Curves, KeptFolds
+from training.out_of_fold import FoldScores, Scored, cross_fit, curves_of, settings_of
 
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "pydantic")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "pydantic", "torch", "transformers", "tokenizers", "onnxruntime")
+"""What a fit's numbers depend on; those that are not installed were not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class TrainingResult:
         fold: `(n,)` fold numbers.
         grouping: What the folds kept apart, in words.
         review: The review threshold with its recall and shortfall.
+        curves: One entry an epoch of every fit by its name (`fit` for all records, `fold-1`, …), for a kind that has epochs.
         without_cascade: `(n,)` probabilities of stalking by the same models with the cascade switched off, 0..1; None for a
             model without one.
         first_fold: The model of fold 0, with the same calibration and cuts, which saw none of the records of that
@@ -58,6 +60,7 @@ class TrainingResult:
     grouping: str
     review: ReviewThreshold
     first_fold: ScreeningModel
+    curves: Mapping[str, Curves]
     without_cascade: Floats | None = None
 
 
@@ -126,7 +129,7 @@ def fit(
         version=next_version(),
         indicator_names=names,
         family_names=taxonomy.family_names,
-        not_learnt=not_learnt(targets),
+        not_learnt=tuple(sorted((*not_learnt(targets), *without_evidence(records, targets.indicators, names)))),
         prevalence=share,
         thresholds=cuts,
         calibration=calibration,
@@ -137,7 +140,7 @@ def fit(
             grouping=grouping,
             code_version=code_version(),
             config=config.model_dump(mode="json"),
-            libraries={name: version(name) for name in LIBRARIES},
+            libraries={name: version(name) for name in LIBRARIES if _installed(name)},
             trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         ),
     )
@@ -151,6 +154,7 @@ def fit(
         answers = ScreeningModel(scored, fold_info, live_prevalence).assess([Case.of_one(records[i]) for i in rows])
         for i, answer in zip(rows, answers, strict=True):
             assessed[i] = answer
+    curves = {"fit": curves_of(final)} | {f"fold-{i}": part.curves for i, part in enumerate(fitted.folds, start=1)}
     progress("done", n_folds + 2, n_folds + 2)
     return TrainingResult(
         model=ScreeningModel(
@@ -165,6 +169,7 @@ def fit(
         grouping=grouping,
         review=review,
         first_fold=first_fold,
+        curves={name: entries for name, entries in curves.items() if entries},
         without_cascade=without_cascade,
     )
 
@@ -194,6 +199,14 @@ def not_learnt(targets: Targets) -> tuple[str, ...]:
     return tuple(sorted(missing))
 
 
+def without_evidence(records: Sequence[LabelledIncident], indicators: Floats, names: Sequence[str]) -> list[str]:
+    """`evidence:` with each indicator that is labelled present in some record while no record marks the words that show it."""
+    marked = {e.indicator for r in records for e in r.evidence or () if e.status == "present"}
+    return [
+        f"evidence:{n}" for n, found in zip(names, indicators.T, strict=True) if (found == 1).any() and n not in marked
+    ]
+
+
 def _gather(parts: Sequence[FoldScores], names: tuple[str, ...], n: int) -> Scores:
     """Put the folds' scores into the records' order; an indicator that a fold never saw scores 0 there."""
     arrays: dict[str, Any] = {}
@@ -216,6 +229,13 @@ def _gather(parts: Sequence[FoldScores], names: tuple[str, ...], n: int) -> Scor
 
 def _replace(targets: Targets, **changes: Any) -> Targets:
     return Targets(**{f.name: changes.get(f.name, getattr(targets, f.name)) for f in fields(Targets)})
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 def code_version() -> str:

@@ -56,7 +56,7 @@ def clause_targets(
         present[block, unmarked] = np.nan
         mentioned[block, unmarked] = np.nan
         if record.evidence is None:
-            against[block] = np.nan
+            against[block], mentioned[block] = np.nan, np.nan
         for span in marked:
             for row, piece in enumerate(pieces, start=block.start):
                 if _overlaps(span, piece):

@@ -144,7 +144,7 @@ class EncoderClassifier:
 
     Attributes:
         first_stage: The linear classifier fitted on the same records; the cascade's cheap stage.
-        curves: One entry an epoch of the last `fit`: mean loss and, where writers were watched, their average precision.
+        curves: One entry an epoch of its fit: mean loss and, where writers were watched, their average precision.
     """
 
     kind: ClassVar[str] = "encoder"
@@ -184,9 +184,11 @@ class EncoderClassifier:
         self._families, self._relationships = len(taxonomy.family_names), len(taxonomy.relationships)
         self.first_stage = LinearClassifier().fit(records, taxonomy)
         self._read_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        watched = watched_rows(records, self.settings)
+        unseen = {records[i].writer for i in watched} | {records[i].case_id for i in watched} - {None}
+        histories = [h for h in histories if not {h.writer, h.case_id} & unseen]
         samples = samples_of(records, taxonomy, self.indicator_names)
         samples += case_samples(histories, taxonomy, self.indicator_names, self.settings.history_weight)
-        watched = watched_rows(records, self.settings)
         network, self.curves = train(
             [s for i, s in enumerate(samples) if i not in watched],
             [samples[i] for i in sorted(watched)],
@@ -279,6 +281,7 @@ class EncoderClassifier:
             "indicator_names": self.indicator_names,
             "families": self._families,
             "relationships": self._relationships,
+            "curves": self.curves,
         }
         (folder / "encoder.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         (folder / "tokenizer.json").write_text(self._tokenizer_json, encoding="utf-8")
@@ -295,6 +298,7 @@ class EncoderClassifier:
             made = cls(**about["settings"])
             made.indicator_names = tuple(about["indicator_names"])
             made._families, made._relationships = int(about["families"]), int(about["relationships"])
+            made.curves = about.get("curves", [])
             with np.load(folder / "heads.npz", allow_pickle=False) as stored:
                 made._heads = Heads({name: stored[name].astype(np.float32) for name in stored.files})
             made._body = (folder / "body.onnx").read_bytes()
@@ -354,14 +358,14 @@ def case_samples(
         parts = samples_of(members, taxonomy, names, weight)
         binary = np.full(len(BINARY), np.nan)
         binary[0] = float(any(m.case_stalking for m in members))
-        shown = np.max([np.where(np.isnan(p.indicators), -1, p.indicators) for p in parts], axis=0)
+        shown = np.array([p.indicators for p in parts])
         made.append(
             Sample(
                 Case(tuple(members)),
                 binary,
                 np.nan,
                 np.nan,
-                np.where(shown < 0, np.nan, shown),
+                np.where((shown == 1).any(axis=0), 1.0, shown.max(axis=0)),
                 np.concatenate([p.clauses for p in parts]),
                 weight,
             )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stalkscreen.schema import Case
-from stalkscreen.text import Clause, clauses, shorthand
+from stalkscreen.text import Clause, clauses, spelled_out, without_accents
 
 Ints = NDArray[np.int64]
 
@@ -66,13 +66,11 @@ class Batch:
 
 def plain(text: str) -> str:
     """The clause as the encoder reads it: shorthand spelled out, long numbers as "number", all else as written."""
-    table = shorthand()
     words: list[str] = []
-    for match in _WORD.finditer(text.replace("’", "'")):
+    for match in _WORD.finditer(without_accents(text).replace("’", "'")):
         word = match.group()
         if word[0].isalpha():
-            key = word.lower()
-            word = table.get(key) or table.get(key.rstrip("/")) or key
+            word = spelled_out(word.lower())
         elif _LONG_NUMBER.search(word):
             word = "number"
         words.append(word)
@@ -86,7 +84,7 @@ def mark(case: Case, index: int) -> str:
     now, before = (case.incidents[i].occurred_at for i in (index, index - 1))
     if now is None or before is None:
         return f"report {index + 1} ."
-    days = abs((now - before).days)
+    days = abs(now - before).days
     return f"report {index + 1} , {days} days later ." if days else f"report {index + 1} , the same day ."
 
 

@@ -160,7 +160,8 @@ def train(
         progress: Called about ten times an epoch.
 
     Returns:
-        The network in evaluation mode, on the CPU; and one entry an epoch.
+        The network in evaluation mode, on the CPU, as it was after the epoch that ranks the watched cases best, or after the
+        last where none are watched; and one entry an epoch.
     """
     # On every load it reports that the pooler is left out, as asked.
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -187,6 +188,7 @@ def train(
     mates = _mates(samples) if settings.pair_weight else {}
     curves: list[dict[str, float]] = []
     done, best, since = 0, -1.0, 0
+    best_weights: dict[str, Tensor] = {}
     for epoch in range(settings.epochs):
         network.train()
         for kept in (body.embeddings, *body.encoder.layer[: settings.frozen_layers]):
@@ -215,9 +217,14 @@ def train(
             score = _watch(network, watched, tokenizer, settings, marks)
             curves[-1]["watched_average_precision"] = score
             progress(f"epoch {epoch + 1}: average precision {score:.3f} on watched writers", min(done, steps), steps)
-            best, since = (score, 0) if score > best else (best, since + 1)
+            since += 1
+            if score > best:
+                best, since = score, 0
+                best_weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
             if since >= settings.patience:
                 break
+    if best_weights:
+        network.load_state_dict(best_weights)
     return network.eval().cpu(), curves
 
 

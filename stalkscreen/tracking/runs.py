@@ -61,7 +61,7 @@ def record_run(
     folder: Path,
     evaluation: Path,
     input_example: pd.DataFrame,
-    curves: Sequence[Mapping[str, float]] = (),
+    curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
 ) -> str:
     """Log one training run and register its model with the alias `candidate`.
 
@@ -75,7 +75,7 @@ def record_run(
         folder: The saved model.
         evaluation: Folder with `metrics.json`, `errors.csv` and `report.html`.
         input_example: Synthetic rows only; MLflow stores them with the model.
-        curves: One entry an epoch of the final fit, with `epoch` and what was measured; logged as curves.
+        curves: By name of a fit, one entry an epoch with `epoch` and what was measured; logged as curves.
 
     Returns:
         Run id.
@@ -135,8 +135,11 @@ def record_run(
         )
         mlflow.log_metrics(_flat(metrics), model_id=logged.model_id, dataset=dataset)
         mlflow.log_metrics(_found_in(evaluation, "cv."), model_id=logged.model_id, dataset=dataset)
-        for entry in curves:
-            mlflow.log_metrics({f"fit.{k}": v for k, v in entry.items() if k != "epoch"}, step=int(entry["epoch"]))
+        for fit, entries in (curves or {}).items():
+            for entry in entries:
+                mlflow.log_metrics(
+                    {f"{fit}.{k}": v for k, v in entry.items() if k != "epoch"}, step=int(entry["epoch"])
+                )
         mlflow.log_artifacts(str(evaluation), "evaluation")
         _log_charts(mlflow.MlflowClient(), run.info.run_id, evaluation, "plots")
         with tempfile.TemporaryDirectory() as scratch:

@@ -109,8 +109,8 @@ def train_and_register(
 def _kept_folds(
     folder: Path, files: Sequence[Mapping[str, Any]], columns: str | None, config: TrainConfig
 ) -> KeptFolds:
-    """The folder of finished folds, for exactly these files read in this way, this config and these settings."""
-    from training.kept_folds import KeptFolds
+    """The folder of finished folds, for exactly these files read in this way, this config, these settings and this code."""
+    from training.kept_folds import KeptFolds, code_digest
     from training.out_of_fold import settings_of
 
     made_of = {
@@ -119,6 +119,7 @@ def _kept_folds(
         "columns": columns,
         "config": config.model_dump(mode="json"),
         "settings": settings_of(config),
+        "code": code_digest(),
     }
     return KeptFolds(folder, made_of)
 
@@ -190,7 +191,7 @@ def _record(
             metrics=logged,
             frame=_labels_only(labelled),
             sources=made_from.data,
-            curves=getattr(model.classifier, "curves", ()),
+            curves=result.curves,
             folder=folder,
             evaluation=evaluation,
             input_example=_input_example(),
