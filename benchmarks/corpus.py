@@ -34,7 +34,7 @@ class Corpus:
         sample: What is learnt from.
         fold: `(n,)` fold numbers; groups stay whole.
         judged: Texts that nothing was trained on: the public cases, or in a quick run other corpus texts in their
-            place, because the public cases are scored once.
+            place, because the public cases are for models that are kept.
         data_hash: As `stalkscreen train` stamps it into a model trained on the corpus file.
         key: Names texts, folds and judged cases: results under another key are not reused.
         quick: Whether this is a small sample.

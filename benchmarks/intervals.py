@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stalkscreen.metrics import recall_by_false_flag
-from stalkscreen.resampling import paired_differences, ranking
+from stalkscreen.resampling import paired_differences, ranking, recalls
 
 Floats = NDArray[np.float64]
 RESAMPLES = 2000
@@ -17,9 +16,9 @@ RESAMPLES = 2000
 
 
 def figures(stalking: NDArray[np.int64], scores: Floats, group: NDArray[np.intp]) -> dict[str, Any]:
-    """AUC and average precision with intervals, and recall with its count at each of `FALSE_FLAG_SHARES`."""
+    """AUC, average precision, and recall with its count at each of `FALSE_FLAG_SHARES`; their intervals resample groups."""
     found: dict[str, Any] = {k: v.to_json_dict() for k, v in ranking(stalking, scores, group).items()}
-    at = recall_by_false_flag(stalking, scores)
+    at = recalls(stalking, scores, group)
     return found | {f"recall_at_{row['false_flag']:.2f}": row["recall"] for row in at}
 
 

@@ -43,7 +43,8 @@ def markdown(report: Json) -> str:
         "## On unseen writers, out of fold",
         _quality(report["rows"], "unseen"),
         "Intervals (95%) resample whole groups. Recall is the highest at which no more than that share of not-stalking is "
-        "flagged. Indicator F1 is micro-averaged at each indicator's best cut on these same scores.",
+        "flagged. Indicator F1 is micro-averaged at each indicator's best cut on these same scores; where the evaluation of the kept "
+        "model was taken, of its answers at its own cuts.",
         *_encoder_alone(report),
         f"## On the {judged['name']}",
         _quality(report["rows"], "public"),

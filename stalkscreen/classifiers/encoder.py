@@ -207,7 +207,10 @@ class EncoderClassifier:
         from tokenizers import Tokenizer
 
         self._tokenizer_json = text
-        self._tokenizer = Tokenizer.from_str(text)
+        try:
+            self._tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError("the tokeniser cannot be read") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         opens, closes = ("[CLS]", "[SEP]") if self._tokenizer.token_to_id("[CLS]") is not None else ("<s>", "</s>")

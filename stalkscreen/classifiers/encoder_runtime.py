@@ -21,7 +21,7 @@ MAX_THREADS = 4
 """Most threads of one model; `STALKSCREEN_THREADS` sets another number."""
 
 PIECES_AT_ONCE = 1024
-"""Word pieces in one call of the body: more gains nothing on two cores (docs/benchmark.md) and costs memory."""
+"""Word pieces in one call of the body: more was no faster when it was tried on two cores, and costs memory."""
 
 CASES_AT_ONCE = 64
 

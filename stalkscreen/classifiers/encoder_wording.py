@@ -62,8 +62,8 @@ def wording(random: Random, strength: float) -> Callable[[str], str]:
 
     Args:
         random: Where its choices come from.
-        strength: 0 changes nothing; 1 swaps sexes and dates in half of the records and loses or mistypes up to a
-            tenth of the words of some.
+        strength: 0 changes nothing. Above it months and weekdays are shifted in every record; 1 swaps the sexes in half of
+            the records, drops the punctuation of three in ten, and loses or mistypes up to a tenth of the words of some.
 
     Returns:
         A function from a clause as `encoder_text.plain` writes it to the varied clause.
