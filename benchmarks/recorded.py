@@ -1,8 +1,8 @@
 """Out-of-fold scores that training has already made, so that the encoder is not fitted five times more.
 
 Input: the folder in which `stalkscreen train --keep-folds out/folds` kept its folds, or the evaluation in a model kept
-in `models/`, which knows both stages together, the cascade, and since `without_cascade` the encoder alone. They count only where they were made from this very
-corpus file with these very folds.
+in `models/`, which knows both stages together, the cascade, and since `without_cascade` the encoder alone. They count only
+where they were made from this very corpus file with these very folds.
 """
 
 from __future__ import annotations

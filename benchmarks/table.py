@@ -115,18 +115,22 @@ def _ranged(found: Json | None) -> str:
     )
 
 
+RANKING = ("AUC", "average precision", "recall at 1%", "at 5%", "at 10%")
+"""Heads of the cells that `_ranking` gives."""
+
+
+def _ranking(found: Json) -> list[str]:
+    recalls = (found[f"recall_at_{share}"] for share in ("0.01", "0.05", "0.10"))
+    return [_ranged(found["auc"]), _ranged(found["average_precision"]), *map(_share, recalls)]
+
+
 def _quality(rows: Sequence[Json], where: str) -> str:
-    columns = ("recall_at_0.01", "recall_at_0.05", "recall_at_0.10")
     return _table(
-        ("", "AUC", "average precision", "recall at 1%", "at 5%", "at 10%", "indicator F1"),
+        ("", *RANKING, "indicator F1"),
         (
             (
                 r["title"],
-                *([NONE] * 5 if r[where] is None else (
-                    _ranged(r[where]["auc"]),
-                    _ranged(r[where]["average_precision"]),
-                    *(_share(r[where][c]) for c in columns),
-                )),
+                *([NONE] * len(RANKING) if r[where] is None else _ranking(r[where])),
                 NONE if where != "unseen" or r["indicators_unseen"] is None else f"{r['indicators_unseen']['f1']:.3f}",
             )
             for r in rows
@@ -139,7 +143,6 @@ def _encoder_alone(report: Json) -> list[str]:
     if found is None:
         return []
     titles = {r["name"]: r["title"] for r in report["rows"]}
-    columns = ("recall_at_0.01", "recall_at_0.05", "recall_at_0.10")
     fits = ", ".join(
         f"{seconds / 60:.0f} minutes for {texts:,} texts"
         for seconds, texts in zip(found["train_seconds"], found["train_texts"], strict=True)
@@ -151,22 +154,11 @@ def _encoder_alone(report: Json) -> list[str]:
         f"{found['texts']:,} texts, {found['stalking']:,} of them stalking. Every row on those same texts; differences are the "
         f"encoder minus that row.{f1}",
         _table(
-            (
-                "",
-                "AUC",
-                "average precision",
-                "recall at 1%",
-                "at 5%",
-                "at 10%",
-                "average precision, difference",
-                "recall at 5%, difference",
-            ),
+            ("", *RANKING, "average precision, difference", "recall at 5%, difference"),
             (
                 (
                     titles[name],
-                    _ranged(row["auc"]),
-                    _ranged(row["average_precision"]),
-                    *(_share(row[c]) for c in columns),
+                    *_ranking(row),
                     *(
                         _gap(gap[k]) if (gap := found["differences"].get(name)) else NONE
                         for k in ("average_precision", "recall")

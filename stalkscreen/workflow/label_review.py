@@ -23,7 +23,7 @@ def audit_labels(
     """Write the records whose label or recorded offence is probably wrong, for review; answers with a summary.
 
     Raises:
-        DataError: The file cannot be used, `out` has a `review.csv` already.
+        DataError: The file cannot be used, or `out` has a `review.csv` already.
         ConfigError: The `audit` extra is not installed, or no folder can be made at `out`.
     """
     from training import label_studio
@@ -68,7 +68,7 @@ def apply_review(path: Path, reviewed: Path, out: Path, *, columns: str | None =
     """Write the corrected set and its change log beside each other; the original is left as it is.
 
     Raises:
-        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written), `out` has a
+        DataError: The set or the reviewed file is wrong (every problem is listed, nothing is written), or `out` has a
             corrected set or a change log of that name.
         ConfigError: No folder can be made at `out`.
     """
