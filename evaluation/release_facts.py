@@ -41,7 +41,7 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
 
     Where `low` and `high` are no 95% interval, `interval` says what they are.
     """
-    at, behaviour = metrics["at_threshold"], metrics["behaviour"]
+    at, behaviour, evidence = metrics["at_threshold"], metrics["behaviour"], metrics["evidence"]
     strata = at["false_flag_by_stratum"]
     on = " (texts seen in training)" if (behaviour.get("sample") or {}).get("seen_in_training") else ""
     rows: list[tuple[str, Mapping[str, Any] | None]] = [
@@ -56,6 +56,13 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
         ("Near-misses flagged", strata["near_miss"]),
         *_live(metrics),
         ("Expected calibration error", {"value": metrics["calibration"]["ece"]}),
+        ("Indicators found, all together", metrics["indicators"]["all_together"]["recall"]),
+        ("Indicators named that are there, all together", metrics["indicators"]["all_together"]["precision"]),
+        ("Marked stretches met by a quote for the same indicator", evidence["spans_found"]),
+        ("Words quoted and marked, F1", {"value": evidence["token_f1"]}),
+        ("Share of a text that is quoted, mean", {"value": evidence.get("text_quoted")}),
+        ("Negated stretches wrongly quoted as present", evidence["negated"]["wrongly_quoted"]),
+        ("Stretches about another person wrongly quoted", evidence["other_person"]["wrongly_quoted"]),
         ("Contrast pairs ranked right", behaviour["contrast"]["ranked_right"]),
         ("Contrast pairs with both flags right", behaviour["contrast"].get("both_flags_right")),
         ("Invariance sets whose flag flips", behaviour["invariance"]["flips"]),
