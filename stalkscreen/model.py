@@ -19,6 +19,7 @@ from typing import Self, cast
 import numpy as np
 
 from stalkscreen.classifiers import Classifier, Floats, ScoredSpan, Scores, classifier_class
+from stalkscreen.classifiers.passages import first_look
 from stalkscreen.config import DEFAULT_LIVE_PREVALENCE
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.model_format import TINY, Cascade, ModelInfo, Platt, Thresholds, file_sha256, files_in, read_info
@@ -144,7 +145,7 @@ class ScreeningModel:
         left = list(range(len(cases)))
         cascade = self.cascade
         if self._first is not None and cascade is not None:
-            first = self._first.predict(cases)
+            first = first_look(self._first, cases)
             stage = _Stage(self._stamp(self._first.kind), cascade.calibration, cascade.thresholds, self.info.not_learnt)
             cleared = np.flatnonzero(first.stalking < cascade.cut).tolist()
             answers = {row: self._answer(cases[row], first, row, stage) for row in cleared}

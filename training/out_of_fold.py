@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stalkscreen.classifiers import Classifier, Progress, Scores, classifier_class, silent
+from stalkscreen.classifiers.passages import first_look
 from stalkscreen.config import TrainConfig, whole_number
 from stalkscreen.errors import ConfigError, StalkscreenError
 from stalkscreen.schema import Case, LabelledIncident
@@ -216,7 +217,7 @@ def _fit_one(job: _Job, number: int, progress: Progress = silent) -> FoldScores 
             first: Classifier | None = getattr(classifier, "first_stage", None)
             scored = (
                 classifier.predict(cases),
-                first.predict(cases) if first else None,
+                first_look(first, cases) if first else None,
                 classifier.indicator_names,
                 curves_of(classifier),
             )

@@ -28,6 +28,7 @@ from stalkscreen.classifiers.clause_targets import clause_targets
 from stalkscreen.classifiers.encoder_heads import Heads
 from stalkscreen.classifiers.encoder_text import EncodedCase, encode
 from stalkscreen.classifiers.linear import LinearClassifier
+from stalkscreen.classifiers.passages import passages
 from stalkscreen.errors import ModelFormatError
 from stalkscreen.schema import Case, LabelledIncident, happened
 from stalkscreen.taxonomy import Taxonomy
@@ -217,13 +218,17 @@ class EncoderClassifier:
         self._marks = (self._tokenizer.token_to_id(opens), self._tokenizer.token_to_id(closes))
 
     def predict(self, cases: Sequence[Case]) -> Scores:
-        """Score cases; those of several incidents with a mark before each that tells its place and the days between."""
+        """Score cases; those of several incidents with a mark before each that tells its place and the days between.
+
+        A long report is also read by passages: what the encoder makes of the most telling one, as of a report of its own,
+        takes the place of the whole where it says more, but for the indicators. The linear classifier reads the whole.
+        """
         if self._runtime is None:
             from stalkscreen.classifiers.encoder_runtime import Runtime
 
             self._runtime = Runtime(self._body, self._heads, self.settings.window, self._marks)
         encoded = encode(cases, self._tokenizer)
-        case_logits, clause_logits = self._runtime(encoded)
+        case_logits, clause_logits = self._runtime(encoded, [passages(case) for case in cases])
         shares = self.settings.linear_share, self.settings.linear_share_indicators
         linear = self.first_stage.predict(cases) if any(shares) else None
         own = self._read(case_logits.astype(float))

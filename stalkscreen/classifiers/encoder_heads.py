@@ -22,6 +22,11 @@ class Heads:
 
     arrays: Mapping[str, Singles]
 
+    @property
+    def indicators(self) -> int:
+        """How many of a case's last columns are indicators."""
+        return len(self.arrays["best_scale"])
+
     def __call__(self, vectors: Singles, count: NDArray[np.int64], owner: NDArray[np.int64]) -> tuple[Singles, Singles]:
         """Read clause vectors into logits.
 

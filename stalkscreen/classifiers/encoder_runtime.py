@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stalkscreen.classifiers.encoder_heads import Heads, Singles
 from stalkscreen.classifiers.encoder_text import Batch, EncodedCase, collate
+from stalkscreen.classifiers.passages import Range
 from stalkscreen.config import whole_number
 
 MAX_THREADS = 4
@@ -54,8 +55,15 @@ class Runtime:
         self._session: Any = onnxruntime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
         self._heads, self._width, self._marks = heads, width, marks
 
-    def __call__(self, cases: Sequence[EncodedCase]) -> tuple[Singles, list[Singles]]:
+    def __call__(
+        self, cases: Sequence[EncodedCase], passages: Sequence[Sequence[Range]] = ()
+    ) -> tuple[Singles, list[Singles]]:
         """Logits of cases.
+
+        Args:
+            cases: What `encode` gave.
+            passages: Of each case; empty for none at all. The most telling one takes the place of the whole, but for the
+                indicators, where it says more.
 
         Returns:
             `(cases, heads)`, and for each case `(its pieces, 2k + 1)`.
@@ -67,10 +75,25 @@ class Runtime:
             batch = collate(part, self._width, *self._marks)
             vectors, count = self._clause_vectors(batch)
             case_logits, clause_logits = self._heads(vectors, count, batch.owner)
+            begins = np.cumsum([0, *(max(1, len(c.pieces)) for c in part)])
+            for row, ranges in enumerate(passages[at : at + CASES_AT_ONCE]):
+                if ranges:
+                    chosen = [begins[row] + part[row].within(passage) for passage in ranges]
+                    self._take_most_telling(case_logits[row], vectors, count, chosen)
             case_rows.append(case_logits)
-            ends = np.cumsum([max(1, len(c.pieces)) for c in part])[:-1]
-            clause_rows += np.split(clause_logits, ends)
+            clause_rows += np.split(clause_logits, begins[1:-1])
         return np.concatenate(case_rows), clause_rows
+
+    def _take_most_telling(
+        self, whole: Singles, vectors: Singles, count: NDArray[np.int64], chosen: Sequence[NDArray[np.int64]]
+    ) -> None:
+        """Put into `whole`, `(heads,)`, what the passage of the highest logit for stalking says, if it is higher."""
+        rows, owner = np.concatenate(chosen), np.repeat(np.arange(len(chosen)), [len(c) for c in chosen])
+        read, _ = self._heads(vectors[rows], count[rows], owner)
+        most = read[np.argmax(read[:, 0])]
+        if most[0] > whole[0]:
+            others = len(whole) - self._heads.indicators
+            whole[:others] = most[:others]
 
     def _clause_vectors(self, batch: Batch) -> tuple[Singles, NDArray[np.int64]]:
         """`(clauses, width)` means over their word pieces, and `(clauses,)` how many each has."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stalkscreen.classifiers.passages import Range
 from stalkscreen.schema import Case
 from stalkscreen.text import Clause, clauses, spelled_out, without_accents
 
@@ -42,6 +43,12 @@ class EncodedCase:
     def tokens(self) -> int:
         """Word pieces in all."""
         return sum(map(len, self.pieces))
+
+    def within(self, passage: Range) -> Ints:
+        """Which of `pieces` belong to a passage; all of them where its clauses have no word piece at all."""
+        rows = np.array(self.rows, dtype=np.int64)
+        found = np.flatnonzero((rows >= passage[0]) & (rows < passage[1]))
+        return found if len(found) else np.arange(max(1, len(rows)))
 
 
 @dataclass(frozen=True, slots=True)
