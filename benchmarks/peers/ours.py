@@ -21,6 +21,7 @@ from benchmarks.sample import Sample
 from stalkscreen.classifiers import KINDS, Classifier, classifier_class
 from stalkscreen.classifiers.encoder import EncoderSettings
 from stalkscreen.classifiers.encoder_base import base_folder
+from stalkscreen.classifiers.passages import first_look
 from stalkscreen.config import CHECKOUT, TrainConfig
 from stalkscreen.errors import ConfigError, ModelFormatError
 from stalkscreen.model import ScreeningModel
@@ -71,7 +72,7 @@ class KindRow:
     def code_digest(cls) -> str:
         """Digest of the classifiers' code, the text splitting and the config: what a fit depends on beside the texts."""
         code = CHECKOUT / "stalkscreen"
-        kinds = ("base", "clause_targets", "linear", cls.kind)
+        kinds = ("base", "clause_targets", "linear", cls.kind, *(("passages",) if cls.kind == "encoder" else ()))
         files = [p for p in (code / "classifiers").glob("*.*") if p.name.startswith(kinds)]
         files += [code / "text.py", code / "shorthand.toml", cls.config_path()]
         content = b"".join(p.read_bytes() for p in sorted(files) if p.is_file())
@@ -128,7 +129,7 @@ class KindRow:
     def first_stage_scores(self, texts: Sequence[str]) -> Floats | None:
         """Scores of the cheap first stage, where the classifier has one."""
         first = getattr(self._loaded().classifier, "first_stage", None)
-        return None if first is None else np.asarray(first.predict(cases_of(texts)).stalking, dtype=float)
+        return None if first is None else np.asarray(first_look(first, cases_of(texts)).stalking, dtype=float)
 
     def assess(self, texts: Sequence[str]) -> list[Assessment]:
         """The whole answers, in chunks as `stalkscreen screen` makes them."""
