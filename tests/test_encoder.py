@@ -25,7 +25,7 @@ from stalkscreen.classifiers.encoder_runtime import MAX_THREADS, Runtime, thread
 from stalkscreen.classifiers.encoder_text import collate, encode, mark, plain
 from stalkscreen.classifiers.encoder_training import round_frozen
 from stalkscreen.classifiers.encoder_wording import wording
-from stalkscreen.classifiers.passages import PASSAGE_WORDS, first_look, part, passages
+from stalkscreen.classifiers.passages import PASSAGE_WORDS, first_look, parts, passages
 from stalkscreen.config import TrainConfig
 from stalkscreen.errors import ConfigError, DataError
 from stalkscreen.model import ScreeningModel
@@ -102,7 +102,8 @@ def test_passages_cover_a_long_report_and_begin_halfway_into_the_one_before() ->
     for (begin, end), (following, _) in itertools.pairwise(found):
         assert begin < following <= end
         assert PASSAGE_WORDS // 2 - 15 < len(text[cut[begin].start : cut[following].start].split()) <= PASSAGE_WORDS
-    told = [part(one(text), passage).incidents[0].narrative for passage in found]
+    told = [case.incidents[0].narrative for case in parts(one(text))]
+    assert len(told) == len(found)
     assert all(len(t.split()) <= PASSAGE_WORDS and t in text for t in told)
     assert told[1].startswith(text[cut[found[1][0]].start :][:20])
 
@@ -153,7 +154,7 @@ def test_the_first_stage_looks_at_every_passage_of_a_long_report(encoder: Encode
     fact = "She keeps ringing from new numbers after being blocked and waits by the bus stop every evening. "
     first, cases = encoder.first_stage, [one(filler + fact + filler, 1), one(fact, 2)]
     plain_look, look = first.predict(cases), first_look(first, cases)
-    told = [first.predict([part(cases[0], p)]).stalking[0] for p in passages(cases[0])]
+    told = [first.predict([case]).stalking[0] for case in parts(cases[0])]
     assert look.stalking[0] == pytest.approx(max(told))
     assert look.stalking[0] > plain_look.stalking[0]
     assert look.stalking[1] == plain_look.stalking[1]

@@ -44,12 +44,12 @@ def passages(case: Case) -> list[Range]:
     return found
 
 
-def part(case: Case, passage: Range) -> Case:
-    """The passage as a report of its own."""
-    incident, (begin, end) = case.incidents[0], passage
-    cut = clauses(incident.narrative)
-    text = incident.narrative[cut[begin].start : cut[end - 1].end]
-    return Case.of_one(Incident(incident_id=incident.incident_id, narrative=text))
+def parts(case: Case) -> list[Case]:
+    """The passages of a long report, each as a report of its own."""
+    incident = case.incidents[0]
+    text, cut = incident.narrative, clauses(incident.narrative)
+    told = [text[cut[begin].start : cut[end - 1].end] for begin, end in passages(case)]
+    return [Case.of_one(Incident(incident_id=incident.incident_id, narrative=t)) for t in told]
 
 
 def first_look(classifier: Classifier, cases: Sequence[Case]) -> Scores:
@@ -59,10 +59,10 @@ def first_look(classifier: Classifier, cases: Sequence[Case]) -> Scores:
         Its scores, but `stalking` of a long report is the highest of the whole and its passages.
     """
     scores = classifier.predict(cases)
-    owners = [(row, passage) for row, case in enumerate(cases) for passage in passages(case)]
-    if not owners:
+    told = [(row, passage) for row, case in enumerate(cases) for passage in parts(case)]
+    if not told:
         return scores
     stalking = scores.stalking.copy()
-    told = classifier.predict([part(cases[row], passage) for row, passage in owners]).stalking
-    np.maximum.at(stalking, [row for row, _ in owners], told)
+    rows, read = zip(*told, strict=True)
+    np.maximum.at(stalking, list(rows), classifier.predict(read).stalking)
     return replace(scores, stalking=stalking)
