@@ -199,6 +199,11 @@ def _ratios(sections: dict[str, Json]) -> Json:
             "rounds": [o["narratives_a_second"] / p["narratives_a_second"] for o, p in pairs],
             "answers": median(o["narratives_a_second"] / p["narratives_a_second"] for o, p in pairs),
             "scores": median(o["scores_a_second"] / p["narratives_a_second"] for o, p in pairs),
+            "a_second": {
+                "peer": median(p["narratives_a_second"] for _, p in pairs),
+                "answers": median(o["narratives_a_second"] for o, _ in pairs),
+                "scores": median(o["scores_a_second"] for o, _ in pairs),
+            },
         }
     limit = sections["machine"].get("limit_gflops")
     peers = [sections[f"ratio/peer-{i}"] for i in range(ROUNDS)]

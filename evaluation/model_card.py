@@ -74,8 +74,9 @@ def model_card(info: ModelInfo, metrics: Mapping[str, Any], gates: Sequence[Gate
             + figure_table(other["figures"])
             for other in metrics.get("other_sets", ())
         },
-        "Where it does worst": "Parts of the set against the rest, at the same threshold. With this many comparisons some "
-        "differ by chance.\n\n" + bullets(*facts.worst_parts(metrics)),
+        "Where it does worst": "Parts of the set against the rest, at the same threshold; stratum, origin, recorded offence and writer "
+        "are in the report only. With this many comparisons some differ by chance.\n\n"
+        + bullets(*facts.worst_parts(metrics)),
         "Release gates": f"{gate_count(gates)}\n\n"
         + table(
             ("gate", "outcome", "found", "why this limit"),

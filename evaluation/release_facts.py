@@ -11,6 +11,7 @@ from typing import Any
 
 from evaluation.slices import gaps_now
 from stalkscreen.classifiers.encoder_base import known
+from stalkscreen.classifiers.passages import PASSAGE_WORDS
 from stalkscreen.model_format import Cascade, ModelInfo
 
 Json = dict[str, Any]
@@ -63,8 +64,8 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
         ("Share of a text that is quoted, mean", {"value": evidence.get("text_quoted")}),
         ("Negated stretches wrongly quoted as present", evidence["negated"]["wrongly_quoted"]),
         ("Stretches about another person wrongly quoted", evidence["other_person"]["wrongly_quoted"]),
-        ("Contrast pairs ranked right", behaviour["contrast"]["ranked_right"]),
-        ("Contrast pairs with both flags right", behaviour["contrast"].get("both_flags_right")),
+        ("Contrast pairs of which one is stalking: ranked right", behaviour["contrast"]["ranked_right"]),
+        ("Contrast pairs of which one is stalking: both flags right", behaviour["contrast"].get("both_flags_right")),
         ("Invariance sets whose flag flips", behaviour["invariance"]["flips"]),
         *(
             (f"Flags that change{on}: {kind.replace('_', ' ')}", r)
@@ -75,7 +76,7 @@ def performance(info: ModelInfo, metrics: Mapping[str, Any]) -> list[Json]:
 
 
 def _by_origin(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] | None]]:
-    """Recall and false flags on texts retold from real events and on invented ones, where the set tells them apart.
+    """Recall and false flags on texts retold from real events, edited from such and invented, where the set tells them apart.
 
     The figures over all stand mostly on invented texts, which are easier (docs/decisions/0009).
     """
@@ -83,7 +84,7 @@ def _by_origin(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any] 
     parts = {part["value"]: part for part in division["parts"]} if division else {}
     return [
         (f"{title}, {value} texts", parts[value][figure])
-        for value in ("retold", "invented")
+        for value in ("retold", "edited", "invented")
         if value in parts
         for figure, title in (("recall", "Recall there"), ("false_flag", "Not stalking but flagged"))
     ]
@@ -222,7 +223,8 @@ def cascade_story(cascade: Cascade | None) -> str | None:
     cleared = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in cascade.cleared.items())
     lost = f"{cascade.lost / cascade.stalking:.2%}" if cascade.stalking else NOT_MEASURED
     return (
-        f"A record whose raw score by the first stage is below {cascade.cut:.4f} is answered by that stage and not flagged. "
+        f"A record whose raw score by the first stage is below {cascade.cut:.4f} is answered by that stage and not flagged; "
+        f"one of more than {2 * PASSAGE_WORDS} words only where none of its passages reaches that (docs/decisions/0011). "
         f"Chosen out of fold on {cascade.stalking:,} true stalking records for a loss of at most {cascade.stated_loss:.2%}: "
         f"{cascade.lost:,} that the second stage flags are lost ({lost}; upper end of the exact 95% interval "
         f"{cascade.lost_upper:.2%}). Flagged or not, {cascade.below_cut:.1%} of true stalking lies below the cut. "

@@ -109,7 +109,7 @@ def train(
     Example:  stalkscreen train --data data/synthetic/narratives.jsonl --config training/configs/linear.toml
     Own file: stalkscreen train --data mine.csv --columns narrative=FREE_TEXT,incident_id=URN,stalking=IS_STALKING \\
                 --config training/configs/linear.toml
-    Encoder:  stalkscreen synthesise --cases 300 --seed 1 --passages learning --out out/histories
+    Encoder:  stalkscreen synthesise --cases 320 --seed 1 --passages learning --out out/histories
               stalkscreen train --data data/synthetic/narratives.jsonl --histories out/histories/histories.jsonl \\
                 --config training/configs/encoder.toml --keep-folds out/folds
     """

@@ -1,6 +1,6 @@
-"""`make demo`: the whole path on the committed data, from a labelled file to assessed examples.
+"""`make demo`: the whole path on committed data, from a labelled file to assessed examples.
 
-Trains and registers a candidate, evaluates it (cross-validated on the corpus; on the public cases apart), runs the
+Trains and registers a candidate on every third writer of the corpus, so that it ends within three minutes, evaluates it (cross-validated on the corpus; on the public cases apart), runs the
 gates, promotes it where nothing better is released, and screens the example incidents with the released model.
 """
 
@@ -10,6 +10,7 @@ import csv
 import json
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ EXAMPLES = CHECKOUT / "data" / "examples" / "incidents.csv"
 CONFIG = CHECKOUT / "training" / "configs" / "demo.toml"
 OUT = CHECKOUT / "out" / "demo"
 SHOWN = 3
+ONE_IN = 3
+"""Of so many writers the demo learns from one: all would take five minutes on a slow machine."""
 
 
 def run(settings: Settings) -> int:
@@ -44,8 +47,8 @@ def run(settings: Settings) -> int:
     from stalkscreen.workflow.training import train_and_register
 
     began = time.monotonic()
-    _say("1. Train on the committed corpus and register the run")
-    trained = train_and_register([CORPUS], CONFIG, settings)
+    _say(f"1. Train on a part of the committed corpus, one writer in {ONE_IN}, and register the run")
+    trained = train_and_register([part_of_corpus()], CONFIG, settings)
     click.echo(trained.summary)
 
     _say("2. Evaluate on the public cases (never trained on) and run the gates")
@@ -97,6 +100,21 @@ def run(settings: Settings) -> int:
         "stalking=IS_STALKING --config training/configs/linear.toml"
     )
     return 0
+
+
+def part_of_corpus() -> Path:
+    """Write every `ONE_IN`th writer's records, as they are, and what they are into the demo's folder."""
+    with CORPUS.open(encoding="utf-8") as stream:
+        lines = list(stream)
+    writers = [json.loads(line)["writer"] for line in lines]
+    chosen = set(sorted(set(writers))[::ONE_IN])
+    kept = [line for line, writer in zip(lines, writers, strict=True) if writer in chosen]
+    about = tomllib.loads(CORPUS.with_name("dataset.toml").read_text(encoding="utf-8"))
+    about |= {"name": f"{about['name']}, one writer in {ONE_IN}", "note": f"Of the whole corpus: {about['note']}"}
+    OUT.mkdir(parents=True, exist_ok=True)
+    write_text(OUT / "dataset.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in about.items()))
+    write_text(OUT / "part_of_corpus.jsonl", "".join(kept))
+    return OUT / "part_of_corpus.jsonl"
 
 
 def write_report(trained: Trained, public: dict[str, Any], results: Sequence[GateResult], settings: Settings) -> Path:

@@ -184,10 +184,10 @@ def test_the_card_says_how_many_contrast_pairs_have_both_flags_right(info: Model
     rate = {"n": 3, "of": 4, "value": 0.75, "low": 0.301, "high": 0.954}
     behaviour = {**metrics["behaviour"], "contrast": {"ranked_right": rate, "both_flags_right": rate}}
     card = model_card(info, {**metrics, "behaviour": behaviour}, [])
-    assert "| Contrast pairs with both flags right | 0.750 (3 of 4;" in card
+    assert "| Contrast pairs of which one is stalking: both flags right | 0.750 (3 of 4;" in card
     del behaviour["contrast"]["both_flags_right"]
     card = model_card(info, {**metrics, "behaviour": behaviour}, [])
-    assert "| Contrast pairs with both flags right | not measured |" in card
+    assert "| Contrast pairs of which one is stalking: both flags right | not measured |" in card
 
 
 def test_the_worst_parts_are_those_beyond_chance_and_few_records_are_not_called_a_gap() -> None:
@@ -204,7 +204,7 @@ def test_what_was_not_measured_is_said_to_be_that(info: ModelInfo, metrics: dict
     nothing = {"n": 0, "of": 0, "value": None, "low": None, "high": None}
     behaviour = {**metrics["behaviour"], "contrast": {**metrics["behaviour"]["contrast"], "ranked_right": nothing}}
     card = model_card(info, {**metrics, "behaviour": behaviour}, [])
-    assert "| Contrast pairs ranked right | not measured |" in card
+    assert "| Contrast pairs of which one is stalking: ranked right | not measured |" in card
 
 
 @pytest.mark.parametrize("seen", [True, False])

@@ -23,6 +23,7 @@ from stalkscreen.references import load_model, released_folder, resolve
 from stalkscreen.schema import Case, Incident, LabelledIncident
 from stalkscreen.tracking import registry
 from stalkscreen.tracking.store import NAME, mlflow_at
+from stalkscreen.workflow.evaluating import About
 from stalkscreen.workflow.training import Trained, train_and_register
 
 CANARY = "zebracrossingcanary"
@@ -319,3 +320,16 @@ def test_the_demo_logs_its_report_and_not_what_it_screened(
     assert "<html" in report.read_text(encoding="utf-8")
     logged = registry.download_evaluation(trained.run_id, store, "evaluation-demo")
     assert {path.name for path in logged.rglob("*")} == {"report.html", "public_metrics.json"}
+
+
+def test_the_demo_learns_from_whole_writers_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "OUT", tmp_path / "demo")
+    part = demo.part_of_corpus()
+    with part.open(encoding="utf-8") as kept, demo.CORPUS.open(encoding="utf-8") as whole:
+        kept_lines, lines = list(kept), list(whole)
+    writers, everyone = ({json.loads(line)["writer"] for line in found} for found in (kept_lines, lines))
+    assert len(writers) == -(-len(everyone) // demo.ONE_IN)
+    assert kept_lines == [line for line in lines if json.loads(line)["writer"] in writers]
+    about = About.read([part])
+    assert about.synthetic
+    assert "one writer in 3" in about.name
