@@ -191,22 +191,26 @@ def _encoder_alone(results: Results, corpus: Corpus, unseen: dict[str, Floats]) 
 
 def _ratios(sections: dict[str, Json]) -> Json:
     """Serving encoder to sentence-transformers, round by round; cascade to sentence-transformers on the stream."""
-    found: Json = {}
-    pairs = [(sections[f"ratio/ours-{i}"], sections[f"ratio/peer-{i}"]) for i in range(ROUNDS)]
-    pairs = [(o, p) for o, p in pairs if "narratives_a_second" in o and "narratives_a_second" in p]
+    found: Json = {"a_second": {}}
+    ours, peers = ([sections[f"ratio/{side}-{i}"] for i in range(ROUNDS)] for side in ("ours", "peer"))
+    for name, side, key in (
+        ("peer", peers, "narratives_a_second"),
+        ("answers", ours, "narratives_a_second"),
+        ("scores", ours, "scores_a_second"),
+    ):
+        rounds = [part[key] for part in side if key in part]
+        if rounds:
+            found["a_second"][name] = median(rounds)
+    pairs = [
+        (o, p) for o, p in zip(ours, peers, strict=True) if "narratives_a_second" in o and "narratives_a_second" in p
+    ]
     if pairs:
         found["encoder"] = {
             "rounds": [o["narratives_a_second"] / p["narratives_a_second"] for o, p in pairs],
             "answers": median(o["narratives_a_second"] / p["narratives_a_second"] for o, p in pairs),
             "scores": median(o["scores_a_second"] / p["narratives_a_second"] for o, p in pairs),
-            "a_second": {
-                "peer": median(p["narratives_a_second"] for _, p in pairs),
-                "answers": median(o["narratives_a_second"] for o, _ in pairs),
-                "scores": median(o["scores_a_second"] for o, _ in pairs),
-            },
         }
     limit = sections["machine"].get("limit_gflops")
-    peers = [sections[f"ratio/peer-{i}"] for i in range(ROUNDS)]
     for side, parts in (("peer", peers), ("ours", [o for o, _ in pairs])):
         rates = [p["gflops"] for p in parts if "gflops" in p]
         if rates and limit:

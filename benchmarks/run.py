@@ -86,7 +86,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="a small sample: shows that every stage works, no figures")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
-    parser.add_argument("--refit", action="store_true", help="fit and score the encoder here, whatever training kept")
+    parser.add_argument("--refit", action="store_true", help="fit and score every row here, whatever training kept")
     parser.add_argument("--only", choices=[*ROWS, *dict.fromkeys(n.split("/")[0] for n in SECTIONS)], action="append")
     parser.add_argument("--tables", action="store_true", help="measure nothing, write the tables from what is at hand")
     return parser.parse_args(arguments)

@@ -220,18 +220,15 @@ def _sections(report: Json) -> str:
     for kind, value in limit.items():
         rows.append((f"largest matrix product, {kind}, 10^9 operations a second", _number(value, 0)))
     first, ours = sections["ratio/peer-0"], sections["ratio/ours-0"]
-    middle = ratios.get("encoder", {}).get("a_second", {})
+    rates = ratios["a_second"]
     rows.append(
         (
             f"sentence-transformers, torch fp32, texts of at most 256 word pieces, a second (batch {first.get('batch', NONE)}; median of the rounds, as the next two)",
-            _number(middle.get("peer"), 1),
+            _number(rates.get("peer"), 1),
         )
     )
-    for what, name, key in (
-        ("whole answers", "answers", "narratives_a_second"),
-        ("scores alone", "scores", "scores_a_second"),
-    ):
-        rate = _number(middle[name], 1) if middle else _said(ours, key)
+    for what, name in (("whole answers", "answers"), ("scores alone", "scores")):
+        rate = _number(rates[name], 1) if name in rates else str(ours.get("missing", NONE))
         rows.append((f"serving encoder, {what}, the same texts", rate))
     if "encoder" in ratios:
         rounds = ", ".join(f"{r:.2f}" for r in ratios["encoder"]["rounds"])
