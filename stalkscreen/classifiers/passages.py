@@ -46,9 +46,12 @@ def passages(case: Case) -> list[Range]:
 
 def parts(case: Case) -> list[Case]:
     """The passages of a long report, each as a report of its own."""
+    found = passages(case)
+    if not found:
+        return []  # most reports are short, and are not cut for nothing
     incident = case.incidents[0]
     text, cut = incident.narrative, clauses(incident.narrative)
-    told = [text[cut[begin].start : cut[end - 1].end] for begin, end in passages(case)]
+    told = [text[cut[begin].start : cut[end - 1].end] for begin, end in found]
     return [Case.of_one(Incident(incident_id=incident.incident_id, narrative=t)) for t in told]
 
 
